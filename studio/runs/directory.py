@@ -71,7 +71,9 @@ class RunDirectory:
         self._input_info = document.get("input_info", {})
         for role, declared in recipe.inputs.items():
             if declared.required and not self._inputs.get(role):
-                raise ValueError(f"Input '{role}' ({declared.label}) is missing: give one artifact of kind {declared.kind}.")
+                raise ValueError(
+                    f"Input '{role}' ({declared.label}) is missing: give one artifact of kind {declared.kind}."
+                )
         self.stop_requested = False
         self._progress_origin: tuple[float, float] | None = None
 
@@ -92,7 +94,8 @@ class RunDirectory:
         """What the studio knows of each input of `role`: {"id", "name", "kind", "metadata"}; made up from the path by hand."""
         known = self._input_info.get(role)
         return known or [
-            {"id": None, "name": path.name, "kind": self.recipe.inputs[role].kind, "metadata": {}} for path in self.input_list(role)
+            {"id": None, "name": path.name, "kind": self.recipe.inputs[role].kind, "metadata": {}}
+            for path in self.input_list(role)
         ]
 
     # What is logged; only rank 0 writes
@@ -256,7 +259,11 @@ def launch(recipe: Recipe, run: Callable[[RunDirectory], None]) -> None:
 def describe_error(error: BaseException) -> dict[str, Any]:
     """What the user is told. ValueError carries a sentence meant for people; others keep their type's name."""
     message = str(error) or type(error).__name__
-    if isinstance(error, MemoryError) or "out of memory" in message.lower() or "can't allocate memory" in message.lower():
+    if (
+        isinstance(error, MemoryError)
+        or "out of memory" in message.lower()
+        or "can't allocate memory" in message.lower()
+    ):
         first = message.splitlines()[0][:300]
         message = f"Out of memory: lower the micro batch size or the sequence length, or use a smaller model. ({first})"
         return {"type": "OutOfMemory", "message": message, "user_error": True}

@@ -1,0 +1,170 @@
+"""Accounts, projects, guidelines and rounds."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+
+from django.contrib.auth.models import AbstractUser
+from django.db import models, transaction
+from django.utils import timezone
+
+
+class User(AbstractUser):
+    is_scripted = models.BooleanField(
+        default=False, help_text="A program that acts through the HTTP API; marked as scripted wherever it appears."
+    )
+
+    @property
+    def display_name(self) -> str:
+        return self.get_full_name() or self.username
+
+
+class Role(models.TextChoices):
+    ANNOTATOR = "annotator", "Annotator"
+    SME = "sme", "Subject-matter expert"
+    ENGINEER = "engineer", "ML engineer"
+    OWNER = "owner", "Owner"
+
+
+class Project(models.Model):
+    slug = models.SlugField(unique=True)
+    name = models.CharField(max_length=120)
+    description = models.TextField(blank=True)
+    policy = models.ForeignKey(
+        "runs.Artifact", null=True, blank=True, on_delete=models.PROTECT, related_name="policy_of",
+        help_text="The promoted model: the next round starts from it.",
+    )  # fmt: skip
+    created_at = models.DateTimeField(auto_now_add=True)
+    members = models.ManyToManyField(User, through="Membership", related_name="projects")
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def guideline(self) -> Guideline | None:
+        """The version in force."""
+        return self.guidelines.order_by("-version").first()
+
+
+class Membership(models.Model):
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="memberships")
+    user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="memberships")
+    role = models.CharField(max_length=10, choices=Role.choices)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["user__username"]
+        constraints = [models.UniqueConstraint(fields=["project", "user"], name="one_membership_a_project")]
+
+    def __str__(self) -> str:
+        return f"{self.user.username} as {self.role} in {self.project.slug}"
+
+
+class Guideline(models.Model):
+    """One version of a project's instructions, in Markdown. Versions are only ever added."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="guidelines")
+    version = models.PositiveIntegerField()
+    text = models.TextField()
+    change_note = models.CharField(max_length=200, blank=True)
+    created_by = models.ForeignKey(User, on_delete=models.PROTECT)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["-version"]
+        constraints = [models.UniqueConstraint(fields=["project", "version"], name="guideline_version_once")]
+
+    def __str__(self) -> str:
+        return f"{self.project.slug} guideline {self.version}"
+
+    @classmethod
+    def publish(
+        cls, project: Project, text: str, user: User, change_note: str = "", after: int | None = None
+    ) -> Guideline:
+        """Add the next version. With `after`, only if that is still the newest: two editors do not overwrite each other.
+
+        Raises ValueError when somebody published in between.
+        """
+        with transaction.atomic():
+            newest = cls.objects.filter(project=project).aggregate(n=models.Max("version"))["n"] or 0
+            if after is not None and after != newest:
+                raise ValueError(f"Version {newest} was published meanwhile. Look at it, then publish yours again.")
+            return cls.objects.create(
+                project=project, version=newest + 1, text=text, created_by=user, change_note=change_note
+            )
+
+
+class Round(models.Model):
+    """One turn of collect → reward model → PPO → review, from the policy that the last one promoted."""
+
+    class Status(models.TextChoices):
+        COLLECTING = "collecting", "Collecting comparisons"
+        TRAINING = "training", "Training"
+        REVIEWING = "reviewing", "In review"
+        PROMOTED = "promoted", "Promoted"
+        CLOSED = "closed", "Closed without promotion"
+        FAILED = "failed", "Failed"
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="rounds")
+    number = models.PositiveIntegerField()
+    status = models.CharField(max_length=12, choices=Status.choices, default=Status.COLLECTING)
+    start_policy = models.ForeignKey("runs.Artifact", on_delete=models.PROTECT, related_name="rounds_started")
+    final_policy = models.ForeignKey(
+        "runs.Artifact", null=True, blank=True, on_delete=models.PROTECT, related_name="rounds_finished"
+    )
+    config = models.JSONField(default=dict, help_text="What the starting form asked for.")
+    note = models.TextField(blank=True)
+    created_by = models.ForeignKey(User, on_delete=models.PROTECT)
+    created_at = models.DateTimeField(auto_now_add=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-number"]
+        constraints = [models.UniqueConstraint(fields=["project", "number"], name="round_number_once")]
+
+    def __str__(self) -> str:
+        return f"Round {self.number}"
+
+
+class ApiToken(models.Model):
+    """A secret with which a program acts as its user. Only the digest is kept."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="api_tokens")
+    name = models.CharField(max_length=80)
+    digest = models.CharField(max_length=64, unique=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-created_at"]
+
+    def __str__(self) -> str:
+        return f"{self.name} of {self.user.username}"
+
+    @staticmethod
+    def digest_of(secret: str) -> str:
+        return hashlib.sha256(secret.encode()).hexdigest()
+
+    @classmethod
+    def issue(cls, user: User, name: str) -> tuple[ApiToken, str]:
+        """A new token and its secret, which cannot be read again."""
+        secret = f"studio_{secrets.token_urlsafe(32)}"
+        return cls.objects.create(user=user, name=name, digest=cls.digest_of(secret)), secret
+
+    @classmethod
+    def authenticate(cls, secret: str) -> User | None:
+        token = cls.objects.select_related("user").filter(digest=cls.digest_of(secret), revoked_at=None).first()
+        if token is None or not token.user.is_active:
+            return None
+        now = timezone.now()
+        if token.last_used_at is None or (now - token.last_used_at).total_seconds() > 60:
+            cls.objects.filter(pk=token.pk).update(last_used_at=now)
+        return token.user
+
+    def revoke(self) -> None:
+        ApiToken.objects.filter(pk=self.pk, revoked_at=None).update(revoked_at=timezone.now())

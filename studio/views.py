@@ -1,0 +1,1 @@
+"""Projects, members, guidelines and the account."""
