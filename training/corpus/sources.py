@@ -11,7 +11,9 @@ from pathlib import Path
 
 PYTHON_LICENCE = "PSF-2.0"
 # Packages of the standard library whose docstrings document tests or tools rather than the library.
-NOT_DOCUMENTATION = frozenset({"test", "tests", "idlelib", "lib2to3", "turtledemo", "site-packages", "dist-packages", "_bundled", "__phello__"})
+NOT_DOCUMENTATION = frozenset(
+    {"test", "tests", "idlelib", "lib2to3", "turtledemo", "site-packages", "dist-packages", "_bundled", "__phello__"}
+)
 DATASET_FILES_WITHOUT_TEXT = frozenset({"dataset.json", "README.md"})
 
 
@@ -96,9 +98,13 @@ def _jsonl_documents(file: Path, source: str, licence: str) -> Iterator[Document
             try:
                 row = json.loads(line)
             except ValueError as error:
-                raise ValueError(f"{file.name}, line {number}: this is not JSON ({error}). Repair or remove the line.") from error
+                raise ValueError(
+                    f"{file.name}, line {number}: this is not JSON ({error}). Repair or remove the line."
+                ) from error
             if not isinstance(row, dict) or not isinstance(row.get("text"), str):
-                raise ValueError(f'{file.name}, line {number}: there is no "text" string. Each line must be {{"text": "…"}}.')
+                raise ValueError(
+                    f'{file.name}, line {number}: there is no "text" string. Each line must be {{"text": "…"}}.'
+                )
             yield Document(row["text"], str(row.get("source") or source), str(row.get("licence") or licence))
 
 
@@ -107,7 +113,9 @@ def _text_documents(file: Path, paragraphs: bool) -> Iterator[str]:
         text = file.read_text(encoding="utf8")
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
-        raise ValueError(f"{file.name}, line {line}: this is not UTF-8. Save the file as UTF-8 and upload it again.") from error
+        raise ValueError(
+            f"{file.name}, line {line}: this is not UTF-8. Save the file as UTF-8 and upload it again."
+        ) from error
     if not paragraphs:
         yield text
         return

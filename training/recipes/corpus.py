@@ -112,7 +112,10 @@ def _write_splits(directory: RunDirectory, config: CorpusConfig, documents: Iter
     output = directory.output("corpus")
     seen: set[bytes] = set()
     counts: Counter = Counter()
-    with open(output / "train.jsonl", "w", encoding="utf8") as train, open(output / "heldout.jsonl", "w", encoding="utf8") as heldout:
+    with (
+        open(output / "train.jsonl", "w", encoding="utf8") as train,
+        open(output / "heldout.jsonl", "w", encoding="utf8") as heldout,
+    ):
         files = {"train": train, "heldout": heldout}
         for document in documents:
             counts["gathered"] += 1

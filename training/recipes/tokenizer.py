@@ -56,7 +56,9 @@ def run(directory: RunDirectory) -> None:
     heldout = bytes_per_token(tokenizer, corpus_texts(corpus / "heldout.jsonl"))
     metrics = {"vocab_size": len(tokenizer), "bytes_per_token": round(heldout, 4)}
     directory.log_metrics(1, **metrics)
-    directory.finish(metrics, {"tokenizer": {"name": f"BPE {len(tokenizer)}", "licence": _licence(directory), **metrics}})
+    directory.finish(
+        metrics, {"tokenizer": {"name": f"BPE {len(tokenizer)}", "licence": _licence(directory), **metrics}}
+    )
 
 
 def corpus_texts(path: Path) -> Iterator[str]:
@@ -118,7 +120,8 @@ def _texts(directory: RunDirectory, path: Path) -> Iterator[str]:
 
 
 def _licence(directory: RunDirectory) -> str:
-    return directory.input_info("corpus")[0]["metadata"].get("licence", "unknown")
+    summary = directory.input("corpus") / "corpus.json"
+    return json.loads(summary.read_text(encoding="utf8"))["licence"] if summary.exists() else "unknown"
 
 
 if __name__ == "__main__":
