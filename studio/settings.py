@@ -3,8 +3,10 @@
 With nothing set, one machine runs it all: SQLite, a private Redis on a unix socket and local disk under var/.
 """
 
+import hashlib
 import os
 import secrets
+import tempfile
 from pathlib import Path
 
 import dj_database_url
@@ -150,7 +152,18 @@ WHITENOISE_USE_FINDERS = True  # no collectstatic step on one machine
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440
 MAX_UPLOAD_BYTES = int(os.environ.get("MAX_UPLOAD_BYTES", 200_000_000))
 
-REDIS_URL = os.environ.get("REDIS_URL", f"unix://{VAR / 'redis.sock'}")
+
+def _private_redis_socket() -> str:
+    """Under var/, or for a path longer than a socket's name may be (108 bytes) under the temporary directory."""
+    path = str(VAR / "redis.sock")
+    if len(path.encode()) < 100:
+        return path
+    return f"{tempfile.gettempdir()}/studio-{os.getuid()}-{hashlib.sha256(path.encode()).hexdigest()[:12]}.sock"
+
+
+PRIVATE_REDIS = "REDIS_URL" not in os.environ
+REDIS_SOCKET = _private_redis_socket()
+REDIS_URL = os.environ.get("REDIS_URL", f"unix://{REDIS_SOCKET}")
 CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://")
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True

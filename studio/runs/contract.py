@@ -87,17 +87,17 @@ def option(
     `path` marks fields that name a file or directory of the server: the web form takes them only below the
     directories that the installation allows.
     """
-    metadata = dict(
-        label=label,
-        help=help,
-        unit=unit,
-        minimum=minimum,
-        maximum=maximum,
-        choices=tuple(choices),
-        group=group,
-        multiline=multiline,
-        path=path,
-    )
+    metadata = {
+        "label": label,
+        "help": help,
+        "unit": unit,
+        "minimum": minimum,
+        "maximum": maximum,
+        "choices": tuple(choices),
+        "group": group,
+        "multiline": multiline,
+        "path": path,
+    }
     return dataclasses.field(default=default, metadata=metadata)
 
 

@@ -91,7 +91,10 @@ class RunDirectory:
         return self._inputs.get(role, [])
 
     def input_info(self, role: str) -> list[dict[str, Any]]:
-        """What the studio knows of each input of `role`: {"id", "name", "kind", "metadata"}; made up from the path by hand."""
+        """What the studio knows of each input of `role`: {"id", "name", "kind", "metadata"}.
+
+        Made up from the paths when the config was written by hand.
+        """
         known = self._input_info.get(role)
         return known or [
             {"id": None, "name": path.name, "kind": self.recipe.inputs[role].kind, "metadata": {}}

@@ -65,9 +65,16 @@ class Artifact(models.Model):
 
     @classmethod
     def register(
-        cls, project: Project, kind: str, name: str, directory: Path, user: User, metadata: dict[str, Any] | None = None,
-        produced_by: Run | None = None, role: str = "",
-    ) -> Artifact:  # fmt: skip
+        cls,
+        project: Project,
+        kind: str,
+        name: str,
+        directory: Path,
+        user: User,
+        metadata: dict[str, Any] | None = None,
+        produced_by: Run | None = None,
+        role: str = "",
+    ) -> Artifact:
         """Make the files under `directory` (below var/) an artifact; they must not change from now on."""
         sha256, size = hash_directory(directory)
         return cls.objects.create(
