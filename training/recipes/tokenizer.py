@@ -13,6 +13,7 @@ from pathlib import Path
 
 from studio.runs.contract import Input, Recipe, option
 from studio.runs.directory import RunDirectory, Stopped, launch
+from training.corpus.packing import corpus_texts
 from training.recipes.chat_template import CHATML, IM_END, IM_START
 
 END_OF_TEXT = "<|endoftext|>"
@@ -59,13 +60,6 @@ def run(directory: RunDirectory) -> None:
     directory.finish(
         metrics, {"tokenizer": {"name": f"BPE {len(tokenizer)}", "licence": _licence(directory), **metrics}}
     )
-
-
-def corpus_texts(path: Path) -> Iterator[str]:
-    """The texts of a corpus file ({"text": …} a line), one after the other."""
-    with open(path, encoding="utf8") as lines:
-        for line in lines:
-            yield json.loads(line)["text"]
 
 
 def train_tokenizer(texts: Iterator[str], config: TokenizerConfig):
