@@ -67,6 +67,26 @@ def bootstrap_mean(
     return Interval(value, float(low), float(high), n, k)
 
 
+def bootstrap_ratio(
+    numerators: Sequence[float],
+    denominators: Sequence[float],
+    *,
+    confidence: float = 0.95,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Interval:
+    """Percentile bootstrap interval of Σnumerators / Σdenominators, pairs resampled: a document's loss and its tokens."""
+    if len(numerators) != len(denominators) or not len(numerators):
+        raise ValueError("A ratio needs as many numerators as denominators, at least one of each.")
+    above, below = np.asarray(numerators, dtype=float), np.asarray(denominators, dtype=float)
+    value, k = float(above.sum() / below.sum()), len(above)
+    if k < 2:
+        return Interval(value, None, None, k, k)
+    ratios = _resampled_ratios(above, below, resamples, seed)
+    low, high = np.quantile(ratios, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Interval(value, float(low), float(high), k, k)
+
+
 def paired_bootstrap(
     first: Sequence[float],
     second: Sequence[float],

@@ -23,7 +23,7 @@ def work_offline() -> None:
         HF_DATASETS_OFFLINE="1",
         TOKENIZERS_PARALLELISM="false",
         DISABLE_MULTIPROC="1",  # lm-eval's bootstrap would fork a pool inside a worker
-        TQDM_DISABLE="1",
+        TQDM_MININTERVAL="60",  # lm-eval shows its bars whatever TQDM_DISABLE says
     )
 
 

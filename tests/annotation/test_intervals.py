@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, bootstrap
 
-from annotation.statistics.intervals import bootstrap_mean, paired_bootstrap, wilson, win_rate
+from annotation.statistics.intervals import bootstrap_mean, bootstrap_ratio, paired_bootstrap, wilson, win_rate
 
 
 def test_wilson_known_value():
@@ -98,3 +98,12 @@ def test_interval_covers_at_its_level():
         result = bootstrap_mean(effect + rng.normal(size=180), list(np.repeat(range(60), 3)), resamples=400, seed=trial)
         covered += result.low <= 0 <= result.high
     assert 0.90 <= covered / 300 <= 0.98
+
+
+def test_bootstrap_ratio_weighs_by_the_denominator():
+    # (10 + 30) / (5 + 10) = 2.6667; resamples can only give 2 (first twice), 3 (second twice) or 2.6667
+    result = bootstrap_ratio([10, 30], [5, 10])
+    assert result.value == pytest.approx(40 / 15)
+    assert (result.low, result.high) == (2.0, 3.0)
+    with pytest.raises(ValueError, match="as many"):
+        bootstrap_ratio([1], [])
