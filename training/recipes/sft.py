@@ -1,0 +1,379 @@
+"""Supervised fine-tuning of a language model on demonstrations, with TRL's SFTTrainer under DeepSpeed.
+
+    python -m training.recipes.sft var/runs/42
+
+Each demonstration becomes prompt + answer + EOS (see `training.chat`); the loss is taken on the answer and its EOS, so the model
+learns to finish. Left out: packing (demonstrations are short, and packed ones would attend to each other without FlashAttention)
+and dialogues with several trained turns.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from studio.runs.contract import Input, Recipe, option
+from studio.runs.directory import RunDirectory, launch, read_jsonl
+from training import language_models
+from training.chat import decode_answer, encode_answer, encode_prompt
+from training.dataset_files import read_split
+
+IGNORED = -100  # label of tokens without loss
+
+
+@dataclass
+class SFTOptions:
+    """Settings of the recipe; the form, the command line and the docs are made from them."""
+
+    epochs: float = option(
+        3.0, "Epochs", "Passes over the demonstrations.", minimum=0.01, maximum=1000, group="Training"
+    )
+    learning_rate: float = option(
+        5e-4,
+        "Learning rate",
+        "Peak; about 5e-4 for LoRA, 2e-5 for full fine-tuning. It decays linearly to zero.",
+        minimum=0.0,
+        maximum=1.0,
+        group="Training",
+    )
+    warmup_ratio: float = option(0.05, "Warm-up", "Share of the steps.", minimum=0.0, maximum=1.0, group="Training")
+    weight_decay: float = option(0.0, "Weight decay", minimum=0.0, maximum=1.0, group="Training")
+    max_grad_norm: float = option(1.0, "Gradient clipping", "Largest norm.", minimum=0.0, maximum=1e6, group="Training")
+    micro_batch_size: int = option(
+        8, "Micro batch", "Demonstrations a forward pass and rank.", minimum=1, maximum=4096, group="Training"
+    )
+    gradient_accumulation_steps: int = option(
+        1, "Gradient accumulation", "Micro batches a step.", minimum=1, maximum=4096, group="Training"
+    )
+    max_length: int = option(
+        512,
+        "Longest demonstration",
+        "Prompt and answer; longer ones are left out and counted, since cutting them would cut their end.",
+        unit="tokens",
+        minimum=8,
+        maximum=131072,
+        group="Training",
+    )
+    completion_only_loss: bool = option(
+        True, "Loss on the answer only", "Otherwise on the prompt too.", group="Training"
+    )
+    seed: int = option(
+        0, "Seed", "Order of the data and adapters' start.", minimum=0, maximum=2**31 - 1, group="Training"
+    )
+    method: str = option("lora", "What is trained", choices=("lora", "full"), group="Adapter")
+    lora_rank: int = option(16, "LoRA rank", minimum=1, maximum=1024, group="Adapter")
+    lora_alpha: float = option(
+        32.0, "LoRA alpha", "The update is scaled by alpha / rank.", minimum=0.0, maximum=4096, group="Adapter"
+    )
+    lora_dropout: float = option(0.0, "LoRA dropout", minimum=0.0, maximum=0.9, group="Adapter")
+    precision: str = option(
+        "bf16", "Precision", "bf16 keeps float32 master weights.", choices=("bf16", "fp32"), group="Hardware"
+    )
+    ranks: int = option(1, "Ranks", "Processes, one a GPU.", minimum=1, maximum=1024, group="Hardware")
+    zero_stage: int = option(
+        2, "ZeRO stage", "What DeepSpeed shards over ranks.", minimum=0, maximum=3, group="Hardware"
+    )
+    gradient_checkpointing: bool = option(
+        False, "Gradient checkpointing", "Less memory, about a third slower.", group="Hardware"
+    )
+    checkpoint_every: int = option(50, "Checkpoint every", unit="steps", minimum=1, maximum=10**9, group="Watching")
+    evaluate_every: int = option(
+        20, "Validate every", "0: only before and after.", unit="steps", minimum=0, maximum=10**9, group="Watching"
+    )
+    sample_prompts: int = option(
+        2, "Sampled prompts", "Answers shown at each validation.", minimum=0, maximum=64, group="Watching"
+    )
+    measure_finished: int = option(
+        0,
+        "Prompts for the finished rate",
+        "Test prompts answered before and after, to see how many answers end by themselves; 0: not measured.",
+        minimum=0,
+        maximum=100000,
+        group="Watching",
+    )
+    max_new_tokens: int = option(48, "Longest sampled answer", unit="tokens", minimum=1, maximum=4096, group="Watching")
+    temperature: float = option(0.7, "Sampling temperature", "0: greedy.", minimum=0.0, maximum=10.0, group="Watching")
+
+    def __post_init__(self) -> None:
+        if self.precision == "bf16" and self.zero_stage < 2:
+            raise ValueError(
+                "ZeRO stage: bf16 with float32 master weights needs stage 2 or 3; choose one, or precision fp32."
+            )
+
+
+RECIPE = Recipe(
+    module="training.recipes.sft",
+    name="sft",
+    title="Supervised fine-tuning",
+    summary="Teach a model to answer as the demonstrations do (TRL, DeepSpeed; full or LoRA).",
+    stage="sft",
+    config=SFTOptions,
+    inputs={
+        "model": Input("model", "Model", "The language model to start from."),
+        "dataset": Input(
+            "dataset",
+            "Demonstrations",
+            "Trained on: the train split. The test split, where there is one, gives the validation loss.",
+            dataset_type="demonstrations",
+        ),
+    },
+    outputs={"model": "model"},
+    launcher="deepspeed",
+)
+
+
+def run(directory: RunDirectory) -> None:
+    options: SFTOptions = directory.config
+    train_rows = read_split(directory.input("dataset"), "demonstrations", "train")
+    test_rows = read_split(directory.input("dataset"), "demonstrations", "test", required=False)
+    if options.measure_finished and not test_rows:
+        raise ValueError(
+            "The finished rate is measured on test prompts, but the dataset has no test split: set it to 0."
+        )
+    language_models.check_model_directory(directory.input("model"))
+
+    _configure_process()
+    from training.recipes.trl_callbacks import raise_if_stopped, resume_point, trainer_files
+
+    step, checkpoint = resume_point(directory)
+    model, tokenizer = language_models.load_causal_lm(directory.input("model"))
+    dtype = model.dtype
+    train, dropped = encode_demonstrations(tokenizer, train_rows, options.max_length, options.completion_only_loss)
+    test, dropped_test = encode_demonstrations(tokenizer, test_rows, options.max_length, options.completion_only_loss)
+    if dropped or dropped_test:
+        print(f"Left out as longer than {options.max_length} tokens: {dropped} train, {dropped_test} test.", flush=True)
+    if not train:
+        raise ValueError(
+            f"All {dropped} demonstrations are longer than {options.max_length} tokens: raise the longest demonstration."
+        )
+
+    trainer = _make_trainer(directory, model, tokenizer, train, trainer_files(directory))
+    observer = Observer(directory, trainer, tokenizer, test, test_rows or train_rows)
+    trainer.add_callback(_observing_callback(observer))
+    trainer.train(resume_from_checkpoint=checkpoint)
+    raise_if_stopped(directory, trainer.state)
+
+    metadata = observer.finish(dtype)
+    before, after = observer.recorded(0), observer.recorded(trainer.state.max_steps)
+    metrics: dict[str, Any] = {
+        "demonstrations": len(train),
+        "dropped_over_length": dropped,
+        "steps": trainer.state.max_steps,
+    }
+    for name in ("val_loss", "finished_rate"):
+        if name in before:
+            metrics |= {f"{name}_before": before[name], f"{name}_after": after[name]}
+    base = directory.input_info("model")[0]
+    directory.finish(metrics, {"model": {**metadata, "base": base["name"], "licence": base["metadata"].get("licence")}})
+
+
+def _configure_process() -> None:
+    """Before anything of DeepSpeed or the hub is imported."""
+    import torch
+
+    if not torch.cuda.is_available():
+        os.environ["DS_ACCELERATOR"] = "cpu"
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+
+def encode_demonstrations(
+    tokenizer: Any, rows: list[dict[str, Any]], max_length: int, completion_only_loss: bool
+) -> tuple[list[dict[str, list[int]]], int]:
+    """Token ids and labels of each demonstration, and how many were left out for their length."""
+    encoded = []
+    for row in rows:
+        prompt = encode_prompt(tokenizer, row["prompt"])
+        answer = encode_answer(tokenizer, row["completion"][0]["content"])
+        labels = [IGNORED] * len(prompt) + answer if completion_only_loss else prompt + answer
+        encoded.append({"input_ids": prompt + answer, "labels": labels})
+    kept = [row for row in encoded if len(row["input_ids"]) <= max_length]
+    return kept, len(encoded) - len(kept)
+
+
+def deepspeed_config(options: SFTOptions) -> dict[str, Any]:
+    """DeepSpeed's own settings; those that the trainer also has are "auto", taken from there."""
+    return {
+        "train_micro_batch_size_per_gpu": "auto",
+        "gradient_accumulation_steps": "auto",
+        "train_batch_size": "auto",
+        "gradient_clipping": "auto",
+        "zero_optimization": {"stage": options.zero_stage},
+        "bf16": {"enabled": options.precision == "bf16"},
+        "zero_allow_untested_optimizer": True,
+        "optimizer": {
+            "type": "AdamW",
+            # torch_adam: DeepSpeed's own Adam would be compiled for a minute or two first
+            "params": {"lr": "auto", "betas": "auto", "eps": "auto", "weight_decay": "auto", "torch_adam": True},
+        },
+    }
+
+
+def _make_trainer(directory: RunDirectory, model: Any, tokenizer: Any, train: list[dict[str, Any]], files: Any) -> Any:
+    import torch
+    from datasets import Dataset
+    from trl import SFTConfig, SFTTrainer
+
+    from training.recipes.trl_callbacks import RunCallback
+
+    options: SFTOptions = directory.config
+    arguments = SFTConfig(
+        output_dir=str(files),
+        num_train_epochs=options.epochs,
+        learning_rate=options.learning_rate,
+        lr_scheduler_type="linear",
+        warmup_steps=options.warmup_ratio,
+        weight_decay=options.weight_decay,
+        max_grad_norm=options.max_grad_norm,
+        per_device_train_batch_size=options.micro_batch_size,
+        gradient_accumulation_steps=options.gradient_accumulation_steps,
+        max_length=None,  # checked when encoding
+        seed=options.seed,
+        bf16=options.precision == "bf16",
+        use_cpu=not torch.cuda.is_available(),
+        gradient_checkpointing=options.gradient_checkpointing,
+        loss_type="nll",
+        deepspeed=deepspeed_config(options),
+        save_strategy="steps",
+        save_steps=options.checkpoint_every,
+        eval_strategy="no",
+        logging_steps=1,
+        logging_nan_inf_filter=False,  # a loss that is not finite must be seen
+        report_to=[],
+        disable_tqdm=True,
+        dataloader_pin_memory=torch.cuda.is_available(),
+    )
+    lora = None
+    if options.method == "lora":
+        lora = language_models.lora_config(
+            model, options.lora_rank, options.lora_alpha, options.lora_dropout, "CAUSAL_LM"
+        )
+    elif options.precision == "fp32":
+        model = model.float()
+    return SFTTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=Dataset.from_list(train),
+        processing_class=tokenizer,
+        peft_config=lora,
+        callbacks=[RunCallback(directory)],
+    )
+
+
+class Observer:
+    """Validation loss, samples and the finished rate: before the first step, now and then, and after the last."""
+
+    def __init__(
+        self,
+        directory: RunDirectory,
+        trainer: Any,
+        tokenizer: Any,
+        test: list[dict[str, Any]],
+        shown: list[dict[str, Any]],
+    ):
+        self.directory = directory
+        self.options: SFTOptions = directory.config
+        self.trainer = trainer
+        self.tokenizer = tokenizer
+        self.test = test
+        self.prompts = [row["prompt"] for row in shown]
+
+    def recorded(self, step: int) -> dict[str, float]:
+        """What has been logged of `step`, also by the process that was resumed."""
+        return {name: value for row in self.directory.metrics() if row["step"] == step for name, value in row.items()}
+
+    def due(self, step: int) -> bool:
+        every = self.options.evaluate_every
+        if step and not (every and step % every == 0):
+            return False
+        samples = read_jsonl(self.directory.path / "samples.jsonl")
+        return "val_loss" not in self.recorded(step) and all(sample["step"] != step for sample in samples)
+
+    def observe(self, step: int) -> None:
+        """While training. Every rank takes part, for with ZeRO-3 each holds a part of the weights."""
+        from trl.models.utils import unwrap_model_for_generation
+
+        with unwrap_model_for_generation(self.trainer.model_wrapped, self.trainer.accelerator) as model:
+            if not self.directory.rank:
+                self._measure(model, step, measure_finished=step == 0)
+
+    def finish(self, dtype: Any) -> dict[str, Any]:
+        """Save the trained model, adapters merged, and measure what was saved."""
+        from trl.models.utils import unwrap_model_for_generation
+
+        metadata: dict[str, Any] = {}
+        with unwrap_model_for_generation(self.trainer.model_wrapped, self.trainer.accelerator) as model:
+            if not self.directory.rank:
+                self.directory.progress(
+                    self.trainer.state.max_steps, self.trainer.state.max_steps, "steps", "saving and measuring"
+                )
+                path = self.directory.output("model")
+                metadata = language_models.save_causal_lm(model, self.tokenizer, path, dtype)
+                saved, _ = language_models.load_causal_lm(path)
+                self._measure(saved.to(language_models.device()), self.trainer.state.max_steps, measure_finished=True)
+        return metadata
+
+    def _measure(self, model: Any, step: int, measure_finished: bool) -> None:
+        options = self.options
+        was_training = model.training
+        model.eval()
+        values: dict[str, float] = {}
+        if self.test:
+            values["val_loss"] = token_loss(model, self.test, self.tokenizer.pad_token_id, options.micro_batch_size)
+        count = options.measure_finished if measure_finished else 0
+        prompts = self.prompts[: max(count, options.sample_prompts)]
+        answers = language_models.sample_answers(
+            model,
+            self.tokenizer,
+            [encode_prompt(self.tokenizer, prompt) for prompt in prompts],
+            max_new_tokens=options.max_new_tokens,
+            temperature=options.temperature,
+            seed=options.seed,
+        )
+        if count:
+            values["finished_rate"] = language_models.finished_rate(answers[:count], self.tokenizer.eos_token_id)
+        for prompt, answer in list(zip(prompts, answers, strict=True))[: options.sample_prompts]:
+            finished = language_models.is_finished(answer, self.tokenizer.eos_token_id)
+            text = decode_answer(self.tokenizer, answer)
+            self.directory.log_sample(step, prompt=prompt[-1]["content"], text=text, finished=finished)
+        if values:
+            self.directory.log_metrics(step, **values)
+        model.train(was_training)
+
+
+def token_loss(model: Any, rows: list[dict[str, Any]], pad_token_id: int, batch_size: int) -> float:
+    """Mean negative log-likelihood, in nats a token, over all tokens that have a label."""
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    total, count = 0.0, 0
+    with torch.no_grad():
+        for start in range(0, len(rows), batch_size):
+            batch = rows[start : start + batch_size]
+            longest = max(len(row["input_ids"]) for row in batch)
+            pad = lambda ids, fill: ids + [fill] * (longest - len(ids))  # noqa: E731
+            ids = torch.tensor([pad(row["input_ids"], pad_token_id) for row in batch], device=model.device)
+            labels = torch.tensor([pad(row["labels"], IGNORED) for row in batch], device=model.device)
+            mask = torch.tensor([pad([1] * len(row["input_ids"]), 0) for row in batch], device=model.device)
+            logits = model(input_ids=ids, attention_mask=mask).logits[:, :-1].float()
+            total += cross_entropy(
+                logits.flatten(0, 1), labels[:, 1:].flatten(), ignore_index=IGNORED, reduction="sum"
+            ).item()
+            count += int((labels[:, 1:] != IGNORED).sum())
+    return total / count
+
+
+def _observing_callback(observer: Observer) -> Any:
+    """Observes at the beginning of the step after: by then a checkpoint of the step before has been saved."""
+    from transformers import TrainerCallback
+
+    class Observing(TrainerCallback):
+        def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if observer.due(state.global_step):
+                observer.observe(state.global_step)
+
+    return Observing()
+
+
+if __name__ == "__main__":
+    launch(RECIPE, run)
