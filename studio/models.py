@@ -107,7 +107,6 @@ class Round(models.Model):
         REVIEWING = "reviewing", "In review"
         PROMOTED = "promoted", "Promoted"
         CLOSED = "closed", "Closed without promotion"
-        FAILED = "failed", "Failed"
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="rounds")
     number = models.PositiveIntegerField()
