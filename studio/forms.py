@@ -1,0 +1,88 @@
+"""Forms for projects, members, guidelines and API tokens."""
+
+from __future__ import annotations
+
+from django import forms
+from django.core.exceptions import ValidationError
+
+from studio.models import ApiToken, Guideline, Membership, Project, Role, User
+
+
+class ProjectForm(forms.ModelForm):
+    class Meta:
+        model = Project
+        fields = ["name", "slug", "description"]
+        widgets = {"description": forms.Textarea(attrs={"rows": 3})}
+        labels = {"slug": "Address"}
+        help_texts = {
+            "name": "What the models of this project are for, in a few words: Python helpdesk.",
+            "slug": "The last part of its address: small letters, digits and hyphens. It cannot be changed later.",
+            "description": "Shown to everybody who joins.",
+        }
+
+    def clean_slug(self) -> str:
+        slug = self.cleaned_data["slug"]
+        if slug == "new":
+            raise ValidationError("The studio uses this address itself. Choose another one.")
+        return slug
+
+
+class MemberForm(forms.Form):
+    """Adds a member: an account that exists, or a new one."""
+
+    username = forms.CharField(
+        max_length=150, validators=User._meta.get_field("username").validators, label="User name",
+        help_text="Of an account that exists, or of the one to create.",
+    )  # fmt: skip
+    role = forms.ChoiceField(choices=Role.choices, initial=Role.ANNOTATOR)
+    create = forms.BooleanField(
+        required=False, label="Create this account",
+        help_text="With a generated password, which you will see once and hand over.",
+    )  # fmt: skip
+
+    def __init__(self, *args, project: Project, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.project = project
+        self.user: User | None = None
+
+    def clean(self) -> dict:
+        data = super().clean()
+        name = data.get("username")
+        if not name:
+            return data
+        self.user = User.objects.filter(username__iexact=name).first()
+        if self.user is None and not data["create"]:
+            raise ValidationError({"username": f"There is no account named {name}. Tick the box to create it."})
+        if self.user is not None and data["create"]:
+            raise ValidationError({"username": f"The account {self.user.username} exists. Clear the box to add it."})
+        if self.user is not None and Membership.objects.filter(project=self.project, user=self.user).exists():
+            raise ValidationError(
+                {"username": f"{self.user.username} is a member already. Change the role in the list."}
+            )
+        return data
+
+
+class RoleForm(forms.Form):
+    role = forms.ChoiceField(choices=Role.choices)
+
+
+class GuidelineForm(forms.ModelForm):
+    after = forms.IntegerField(widget=forms.HiddenInput, min_value=0)
+
+    class Meta:
+        model = Guideline
+        fields = ["text", "change_note"]
+        widgets = {"text": forms.Textarea(attrs={"rows": 24, "class": "code", "spellcheck": "true"})}
+        labels = {"text": "Guidelines", "change_note": "What changed"}
+        help_texts = {
+            "text": "Markdown. Say what a good answer is, what to do in doubt, and show examples.",
+            "change_note": "One line for the history.",
+        }
+
+
+class ApiTokenForm(forms.ModelForm):
+    class Meta:
+        model = ApiToken
+        fields = ["name"]
+        labels = {"name": "What is it for?"}
+        widgets = {"name": forms.TextInput(attrs={"placeholder": "nightly import", "autocomplete": "off"})}
