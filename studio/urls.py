@@ -1,6 +1,7 @@
 from django.contrib.auth import views as auth_views
 from django.urls import include, path
 
+from annotation.api import api
 from studio import views
 
 project_urls = [
@@ -19,6 +20,7 @@ urlpatterns = [
     path("", views.projects, name="projects"),
     path("sign-in/", auth_views.LoginView.as_view(redirect_authenticated_user=True), name="sign-in"),
     path("sign-out/", auth_views.LogoutView.as_view(), name="sign-out"),
+    path("api/v1/", api.urls),
     path("account/", views.account, name="account"),
     path("projects/new/", views.new_project, name="new-project"),
     path("projects/<slug:slug>/", include(project_urls)),

@@ -122,9 +122,7 @@ def win_rate(outcomes: Sequence[float], prompts: Sequence[Hashable], **settings:
     return bootstrap_mean(outcomes, prompts, **settings)  # type: ignore[arg-type]
 
 
-def _sums_by_cluster(
-    values: Sequence[float], clusters: Sequence[Hashable] | None
-) -> tuple[np.ndarray, np.ndarray]:
+def _sums_by_cluster(values: Sequence[float], clusters: Sequence[Hashable] | None) -> tuple[np.ndarray, np.ndarray]:
     """Sum and number of values of each cluster, clusters in order of first appearance."""
     if not len(values):
         raise ValueError("An interval needs at least one value.")
@@ -132,7 +130,9 @@ def _sums_by_cluster(
     if clusters is None:
         return array, np.ones(len(array))
     if len(clusters) != len(array):
-        raise ValueError(f"Each value needs its cluster, but there are {len(array)} values and {len(clusters)} clusters.")
+        raise ValueError(
+            f"Each value needs its cluster, but there are {len(array)} values and {len(clusters)} clusters."
+        )
     index = {name: i for i, name in enumerate(dict.fromkeys(clusters))}
     which = np.array([index[name] for name in clusters])
     return np.bincount(which, weights=array), np.bincount(which).astype(float)

@@ -1,0 +1,12 @@
+from django.apps import AppConfig
+
+
+class AnnotationConfig(AppConfig):
+    name = "annotation"
+    verbose_name = "Annotation"
+
+    def ready(self) -> None:
+        from annotation.completions import import_completions_of
+        from studio.runs.registry import on_success
+
+        on_success(import_completions_of)

@@ -1,0 +1,183 @@
+"""What the HTTP API takes and gives. Blind work is told by opaque letters in shown order, never by model or row id."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from ninja import Field, Schema
+
+from annotation.models import Claim, Comparison, Demonstration, Queue
+
+
+class Message(Schema):
+    role: str
+    content: str
+
+
+class ErrorOut(Schema):
+    detail: Any
+
+
+class ProjectOut(Schema):
+    slug: str
+    name: str
+    description: str
+    role: str
+    guideline_version: int | None
+
+
+class PromptOut(Schema):
+    id: int
+    messages: list[Message]
+    cluster: str
+    tags: list[str]
+    reference: dict[str, Any]
+    split: str
+
+
+class PromptPage(Schema):
+    count: int
+    items: list[PromptOut]
+
+
+class PromptsIn(Schema):
+    prompts: list[dict[str, Any]] = Field(
+        ..., max_length=10_000, description="messages (or prompt), cluster, tags, reference, split"
+    )
+    source: str = Field("", max_length=200)
+    test_fraction: float = Field(0.2, ge=0, le=1)
+
+
+class PromptsImported(Schema):
+    created: int
+    known: int
+    ids: list[int]
+
+
+class QueueOut(Schema):
+    id: int
+    project: str
+    kind: str
+    name: str
+    is_open: bool
+    waiting: int = Field(..., description="Tasks that you could still take.")
+
+
+class AnswerOut(Schema):
+    id: str = Field(..., description="The answer's letter in this claim.")
+    text: str
+
+
+class ClaimOut(Schema):
+    id: int
+    kind: str
+    status: str
+    expires_at: datetime
+    prompt: list[Message]
+    cluster: str
+    answers: list[AnswerOut]
+    guideline_version: int | None
+    draft: dict[str, Any] | None
+
+
+class SubmitIn(Schema):
+    """A demonstration fills `text` and `reasoning`; a ranking the rest."""
+
+    text: str | None = None
+    reasoning: str = ""
+    tiers: list[list[str]] | None = Field(
+        None, description='Letters of the answers, best tier first: [["b"], ["a", "c"]].'
+    )
+    unrankable: list[str] = []
+    strength: int | None = Field(None, description="1 slightly better, 2 better, 3 much better")
+    ratings: dict[str, int] = {}
+    flags: dict[str, list[str]] = {}
+    rationale: str = ""
+
+
+class LabelOut(Schema):
+    claim: int
+    kind: str
+    label: int = Field(..., description="Id of the demonstration or comparison.")
+    surplus: bool = Field(..., description="The claim had expired and its place was taken: kept, but not counted.")
+    guideline_version: int | None
+
+
+class ReleaseIn(Schema):
+    reason: str = Field("", max_length=200)
+    skip: bool = Field(False, description="Do not offer this task to me again.")
+
+
+class DraftIn(Schema):
+    content: dict[str, Any]
+
+
+class DraftOut(Schema):
+    saved_at: datetime
+
+
+class FailureClassOut(Schema):
+    id: int
+    name: str
+    description: str
+    severity: int
+    examples: int
+
+
+class FailureClassIn(Schema):
+    name: str
+    description: str = ""
+    severity: int = 2
+
+
+class FailureExampleIn(Schema):
+    claim: int | None = Field(None, description="Your claim, where the answer is known by its letter …")
+    answer: str | None = None
+    completion: int | None = Field(
+        None, description="… or the completion's id, for SMEs and engineers outside blind work."
+    )
+    correction: str
+    reasoning: str = ""
+
+
+class FailureExampleOut(Schema):
+    id: int
+    failure_class: int
+
+
+def queue_out(queue: Queue, waiting: int) -> QueueOut:
+    return QueueOut(
+        id=queue.pk,
+        project=queue.project.slug,
+        kind=queue.kind,
+        name=queue.name,
+        is_open=queue.is_open,
+        waiting=waiting,
+    )
+
+
+def claim_out(claim: Claim, texts: dict[int, str]) -> ClaimOut:
+    """`texts` holds the text of each completion id of the shown order."""
+    draft = getattr(claim, "draft", None)
+    return ClaimOut(
+        id=claim.pk,
+        kind=claim.task.kind,
+        status=claim.status,
+        expires_at=claim.expires_at,
+        prompt=claim.task.prompt.messages,
+        cluster=claim.task.prompt.cluster,
+        answers=[AnswerOut(id=letter, text=texts[pk]) for letter, pk in claim.letters.items()],
+        guideline_version=claim.guideline.version if claim.guideline else None,
+        draft=draft.content if draft else None,
+    )
+
+
+def label_out(label: Demonstration | Comparison) -> LabelOut:
+    return LabelOut(
+        claim=label.claim_id,
+        kind=label.claim.task.kind,
+        label=label.pk,
+        surplus=label.surplus,
+        guideline_version=label.guideline.version if label.guideline else None,
+    )

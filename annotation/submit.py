@@ -1,0 +1,237 @@
+"""Take in an annotator's answer, exactly once.
+
+The same answer sent again with its idempotency key gives the label it made the first time. An answer that comes after
+its claim expired counts when the task still has a free place, and is kept as surplus when it has none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from annotation.comparisons import check_tiers
+from annotation.models import Claim, Comparison, Completion, Demonstration, Draft, Kind, Slot, Strength, Task
+from annotation.queue import free_slot
+
+LONGEST = 100_000  # characters of an answer, reasoning or rationale
+RATINGS = range(1, 8)  # InstructGPT's overall quality, 1–7 (Ouyang et al. 2022, table 3)
+FLAGS = {  # the rest of the same table
+    "fails_instruction": "Fails to follow the instruction",
+    "inappropriate": "Inappropriate for a customer assistant",
+    "hallucination": "Hallucination",
+    "satisfies_constraint": "Satisfies the constraint given in the instruction",
+    "sexual": "Contains sexual content",
+    "violent": "Contains violent content",
+    "encourages_harm": "Encourages or fails to discourage harm",
+    "denigrates": "Denigrates a protected class",
+    "harmful_advice": "Gives harmful advice",
+    "opinion": "Expresses an opinion",
+    "moral_judgement": "Expresses a moral judgement",
+}
+
+Label = Demonstration | Comparison
+
+
+class KeyReused(ValueError):
+    """An idempotency key came with another answer than the first time."""
+
+
+class AlreadySubmitted(ValueError):
+    """The claim (or the annotator's other claim on the task) has its judgement already."""
+
+
+def submit_demonstration(claim: Claim, text: str, *, reasoning: str = "", key: str = "") -> Demonstration:
+    """The annotator's ideal answer to the claim's prompt.
+
+    Raises ValueError when the answer is empty or too long, KeyReused and AlreadySubmitted.
+    """
+    if claim.task.kind != Kind.DEMONSTRATE:
+        raise ValueError("This task asks for a ranking, not for a demonstration.")
+    _check_text("The answer", text, required=True)
+    _check_text("The reasoning", reasoning)
+
+    def make(common: dict[str, Any]) -> Demonstration:
+        completion = Completion.objects.create(prompt=claim.task.prompt, text=text.strip(), author=claim.annotator)
+        return Demonstration.objects.create(completion=completion, reasoning=reasoning.strip(), **common)
+
+    return _submit(claim, {"text": text, "reasoning": reasoning}, key, make)  # type: ignore[return-value]
+
+
+def submit_ranking(
+    claim: Claim,
+    tiers: Sequence[Sequence[str]],
+    *,
+    unrankable: Sequence[str] = (),
+    strength: int | None = None,
+    ratings: Mapping[str, int] | None = None,
+    flags: Mapping[str, Sequence[str]] | None = None,
+    rationale: str = "",
+    key: str = "",
+) -> Comparison:
+    """A ranking of the claim's answers by their letters, best tier first: [["b"], ["a", "c"]].
+
+    Raises ValueError when an answer is missing, named twice or unknown, KeyReused and AlreadySubmitted.
+    """
+    if claim.task.kind == Kind.DEMONSTRATE:
+        raise ValueError("This task asks for a demonstration, not for a ranking.")
+    ratings, flags = dict(ratings or {}), {letter: list(names) for letter, names in (flags or {}).items()}
+    ranked = [[_completion_of(claim, letter) for letter in tier] for tier in tiers]
+    left_out = [_completion_of(claim, letter) for letter in unrankable]
+    check_tiers(ranked, left_out, claim.shown_order)
+    if strength is not None and (strength not in Strength.values or len(ranked) < 2):
+        raise ValueError("Strength is 1 (slightly better), 2 (better) or 3 (much better), and a tie has none.")
+    if any(isinstance(rating, bool) or rating not in RATINGS for rating in ratings.values()):
+        raise ValueError("A rating is a whole number from 1 to 7.")
+    unknown = {name for names in flags.values() for name in names} - set(FLAGS)
+    if unknown:
+        raise ValueError(f"Unknown flag '{min(unknown)}'. Flags: {', '.join(FLAGS)}.")
+    _check_text("The rationale", rationale)
+    body = {
+        "tiers": [sorted(tier) for tier in ranked], "unrankable": sorted(left_out), "strength": strength,
+        "ratings": ratings, "flags": flags, "rationale": rationale,
+    }  # fmt: skip
+
+    def make(common: dict[str, Any]) -> Comparison:
+        comparison = Comparison.objects.create(
+            task=claim.task,
+            review=claim.task.review,
+            tiers=ranked,
+            unrankable=left_out,
+            shown_order=claim.shown_order,
+            strength=strength,
+            ratings={_completion_of(claim, letter): rating for letter, rating in ratings.items()},
+            flags={_completion_of(claim, letter): names for letter, names in flags.items()},
+            rationale=rationale.strip(),
+            **common,
+        )
+        comparison.completions.set(claim.shown_order)
+        return comparison
+
+    return _submit(claim, body, key, make)  # type: ignore[return-value]
+
+
+def _completion_of(claim: Claim, letter: str) -> int:
+    if letter not in claim.letters:
+        raise ValueError(f"There is no answer '{letter}': they are called {', '.join(claim.letters)}.")
+    return claim.letters[letter]
+
+
+def _check_text(what: str, text: str, required: bool = False) -> None:
+    if required and not text.strip():
+        raise ValueError(f"{what} is empty.")
+    if len(text) > LONGEST:
+        raise ValueError(f"{what} has {len(text):,} characters; at most {LONGEST:,} fit.")
+    if "\0" in text:
+        raise ValueError(f"{what} contains a NUL character, which no text has: remove it.")
+
+
+def _submit(claim: Claim, body: dict[str, Any], key: str, make: Callable[[dict[str, Any]], Label]) -> Label:
+    """Move the claim to submitted and make its label in one transaction, or find the label it made before."""
+    if len(key) > 100:
+        raise ValueError("An idempotency key has at most 100 characters.")
+    digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+    for _ in range(3):  # once more when the same answer, or a claim of this person on this task, came in meanwhile
+        earlier = _earlier_label(claim, key, digest)
+        if earlier is not None:
+            return earlier
+        try:
+            with transaction.atomic():
+                surplus = _finish_claim(claim, key, digest)
+                label = make(_common_fields(claim, surplus))
+                Draft.objects.filter(claim=claim).delete()
+        except (IntegrityError, _Meanwhile):
+            continue
+        _close_when_done(claim.task_id)
+        return label
+    raise AlreadySubmitted("This task was worked on somewhere else at the same moment. Reload and look at it again.")
+
+
+class _Meanwhile(Exception):
+    """The claim's status is not what it was when we looked."""
+
+
+def _earlier_label(claim: Claim, key: str, digest: str) -> Label | None:
+    """The label that this very answer made before; None when the claim is still to be answered."""
+    claim.refresh_from_db(fields=["status", "idempotency_key", "body_digest", "surplus"])
+    if key and (used := Claim.objects.filter(annotator=claim.annotator_id, idempotency_key=key).first()):
+        if used.pk != claim.pk or used.body_digest != digest:
+            raise KeyReused("This idempotency key was used for another answer. Take a new key for each answer.")
+        return label_of(used)
+    if claim.status == Claim.Status.SUBMITTED:
+        raise AlreadySubmitted("This task has your answer already.")
+    if Claim.objects.filter(task=claim.task_id, annotator=claim.annotator_id, status=Claim.Status.SUBMITTED).exists():
+        raise AlreadySubmitted("You have answered this task already, under a later claim.")
+    return None
+
+
+def label_of(claim: Claim) -> Label:
+    """The judgement of a submitted claim."""
+    return claim.demonstration if claim.task.kind == Kind.DEMONSTRATE else claim.comparison
+
+
+def _finish_claim(claim: Claim, key: str, digest: str) -> bool:
+    """Set the claim to submitted and its place to done; True when the task has no place left for it (surplus)."""
+    changes = {
+        "status": Claim.Status.SUBMITTED, "finished_at": timezone.now(), "idempotency_key": key, "body_digest": digest,
+    }  # fmt: skip
+    mine = Claim.objects.filter(pk=claim.pk)
+    if mine.filter(status=Claim.Status.LIVE).update(**changes) == 1:
+        done = Slot.objects.filter(claim=claim.pk, status=Slot.Status.CLAIMED).update(status=Slot.Status.DONE)
+        assert done == 1, f"live claim {claim.pk} held no slot"
+        return False
+    _give_up_later_claim(claim)
+    if mine.filter(status__in=[Claim.Status.EXPIRED, Claim.Status.RELEASED]).update(**changes) != 1:
+        raise _Meanwhile
+    surplus = not _take_free_place(claim)
+    if surplus:
+        mine.update(surplus=True)
+    return surplus
+
+
+def _give_up_later_claim(claim: Claim) -> None:
+    """The annotator took the same task again after this claim expired: the answer takes that claim's place."""
+    later = Claim.objects.filter(task=claim.task_id, annotator=claim.annotator_id, status=Claim.Status.LIVE)
+    for pk in later.exclude(pk=claim.pk).values_list("id", flat=True):
+        if Claim.objects.filter(pk=pk, status=Claim.Status.LIVE).update(status=Claim.Status.RELEASED) == 1:
+            free_slot(pk)
+
+
+def _take_free_place(claim: Claim) -> bool:
+    free = Slot.objects.filter(task=claim.task_id, status=Slot.Status.FREE)
+    # skip_locked only keeps PostgreSQL from waiting for somebody who is just claiming; the UPDATE decides.
+    for slot in free.select_for_update(skip_locked=True).values_list("id", flat=True):
+        if free.filter(pk=slot).update(status=Slot.Status.DONE, claim=claim) == 1:
+            return True
+    return False
+
+
+def _common_fields(claim: Claim, surplus: bool) -> dict[str, Any]:
+    return {
+        "prompt": claim.task.prompt,
+        "claim": claim,
+        "annotator": claim.annotator,
+        "round": claim.task.round,
+        "guideline": claim.guideline,
+        "surplus": surplus,
+        "seconds": (timezone.now() - claim.created_at).total_seconds(),
+    }
+
+
+def _close_when_done(task_id: int) -> None:
+    """After the commit: of two people who finish a task together, the later one sees both."""
+    if not Slot.objects.filter(task=task_id).exclude(status=Slot.Status.DONE).exists():
+        Task.objects.filter(pk=task_id, status=Task.Status.OPEN).update(status=Task.Status.CLOSED)
+
+
+def save_draft(claim: Claim, content: dict[str, Any]) -> Draft:
+    """Keep what was typed so far; the last save counts. Raises ValueError when the claim has its answer already."""
+    if Claim.objects.filter(pk=claim.pk, status=Claim.Status.SUBMITTED).exists():
+        raise AlreadySubmitted("This task has your answer already.")
+    if len(json.dumps(content)) > 4 * LONGEST:
+        raise ValueError("The draft is too long to be saved.")
+    return Draft.objects.update_or_create(claim=claim, defaults={"content": content})[0]

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from annotation.models import Completion, Kind, Prompt, Queue
+from annotation.prompts import import_prompts
+from annotation.queue import add_demonstration_tasks, add_tasks, find_queue
+from studio.models import Project, User
+from studio.runs.models import Artifact
+
+
+@pytest.fixture
+def var(settings, tmp_path: Path) -> Path:
+    settings.VAR = tmp_path
+    return tmp_path
+
+
+@pytest.fixture
+def make_artifact(project: Project, engineer: User, var: Path) -> Callable[..., Artifact]:
+    """An artifact of one small file."""
+
+    def make(kind: str, name: str, files: dict[str, str] | None = None, **fields) -> Artifact:
+        directory = var / "made" / f"{kind}-{Artifact.objects.count()}"
+        directory.mkdir(parents=True)
+        for file, text in (files or {"weights": name}).items():
+            (directory / file).write_text(text, encoding="utf8")
+        return Artifact.register(project, kind, name, directory, engineer, **fields)
+
+    return make
+
+
+@pytest.fixture
+def prompts(project: Project, engineer: User) -> list[Prompt]:
+    """Six questions, the last two held out."""
+    rows = [
+        {"prompt": f"How do I reverse list number {n}?", "cluster": "lists", "split": "test" if n > 3 else "train"}
+        for n in range(6)
+    ]
+    return import_prompts(project, rows, engineer).prompts
+
+
+@pytest.fixture
+def answers(make_artifact, prompts: list[Prompt]) -> list[list[Completion]]:
+    """For each prompt a completion of each of three models."""
+    models = [make_artifact("model", name) for name in ("Tortoise", "Hare", "Fox")]
+    return [
+        [Completion.objects.create(prompt=p, text=f"{p.text} Use way {i}.", model=m) for i, m in enumerate(models)]
+        for p in prompts
+    ]
+
+
+@pytest.fixture
+def rank_queue(project: Project, prompts: list[Prompt], answers: list[list[Completion]]) -> Queue:
+    """Ranking tasks with overlap 2 on the four train prompts."""
+    queue = find_queue(project, Kind.RANK)
+    add_tasks(queue, list(zip(prompts[:4], answers[:4], strict=True)), overlap=2)
+    return queue
+
+
+@pytest.fixture
+def write_queue(project: Project, prompts: list[Prompt]) -> Queue:
+    """Demonstration tasks on the four train prompts."""
+    queue = find_queue(project, Kind.DEMONSTRATE)
+    add_demonstration_tasks(queue, prompts[:4])
+    return queue

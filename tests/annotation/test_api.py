@@ -1,0 +1,211 @@
+"""The HTTP API: each endpoint works, and refuses bad input, the wrong person and the wrong role."""
+
+import json
+
+import pytest
+from django.test import Client
+
+from annotation.models import Comparison, FailureClass, FailureExample, Prompt
+from annotation.queue import claim_next
+from studio.models import ApiToken
+
+API = "/api/v1"
+
+
+class Caller:
+    """A program with a person's token."""
+
+    def __init__(self, user):
+        self.client = Client()
+        self.headers = {"Authorization": f"Bearer {ApiToken.issue(user, 'test')[1]}"}
+
+    def __call__(self, method, path, body=None, **headers):
+        return self.client.generic(
+            method,
+            API + path,
+            "" if body is None else json.dumps(body),
+            content_type="application/json",
+            headers=self.headers | headers,
+        )
+
+
+@pytest.fixture
+def call():
+    return lambda user, *args, **kwargs: Caller(user)(*args, **kwargs)
+
+
+def submit(call, user, claim_id, body, key="key"):
+    return call(user, "POST", f"/claims/{claim_id}/submit", body, **{"Idempotency-Key": key})
+
+
+def test_no_token_no_answer(rank_queue):
+    paths = [("GET", "/projects"), ("GET", "/queues"), ("POST", f"/queues/{rank_queue.pk}/claim")]
+    for method, path in paths:
+        assert Client().generic(method, API + path).status_code == 401
+        answer = Client().generic(method, API + path, headers={"Authorization": "Bearer studio_wrong"})
+        assert answer.status_code == 401
+
+
+def test_a_revoked_token_is_refused(annotator):
+    token, secret = ApiToken.issue(annotator, "old")
+    token.revoke()
+    assert Client().get(f"{API}/projects", headers={"Authorization": f"Bearer {secret}"}).status_code == 401
+
+
+def test_a_session_works_with_its_csrf_token_only(annotator, rank_queue):
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(annotator)
+    assert client.post(f"{API}/queues/{rank_queue.pk}/claim").status_code == 403
+    client.cookies["csrftoken"] = "a" * 32
+    answer = client.post(f"{API}/queues/{rank_queue.pk}/claim", headers={"X-CSRFToken": "a" * 32})
+    assert answer.status_code == 200
+
+
+def test_projects(call, annotator, guideline, outsider):
+    (project,) = call(annotator, "GET", "/projects").json()
+    assert project == {
+        "slug": "helpdesk", "name": "Python helpdesk", "description": "Answers about Python.", "role": "annotator",
+        "guideline_version": 1,
+    }  # fmt: skip
+    assert call(outsider, "GET", "/projects").json() == []
+    assert call(annotator, "GET", "/projects/helpdesk/guideline").json()["version"] == 1
+    assert call(outsider, "GET", "/projects/helpdesk/guideline").status_code == 404
+
+
+def test_prompts_are_listed_in_pages(call, annotator, prompts, outsider):
+    page = call(annotator, "GET", "/projects/helpdesk/prompts?limit=2&offset=1").json()
+    assert page["count"] == 6 and [p["id"] for p in page["items"]] == [prompts[1].pk, prompts[2].pk]
+    assert call(annotator, "GET", "/projects/helpdesk/prompts?split=test").json()["count"] == 2
+    assert call(annotator, "GET", "/projects/helpdesk/prompts?limit=0").status_code == 422
+    assert call(outsider, "GET", "/projects/helpdesk/prompts").status_code == 404
+
+
+def test_prompts_are_imported_once_by_engineers(call, engineer, annotator, outsider):
+    body = {"prompts": [{"prompt": "What is a tuple?", "cluster": "basics"}, {"prompt": "What is a set?"}]}
+    path = "/projects/helpdesk/prompts"
+    answer = call(engineer, "POST", path, body)
+    assert answer.status_code == 201
+    assert (answer.json()["created"], answer.json()["known"]) == (2, 0)
+    assert call(engineer, "POST", path, body).json() == {"created": 0, "known": 2, "ids": answer.json()["ids"]}
+    assert call(annotator, "POST", path, body).status_code == 403
+    assert call(outsider, "POST", path, body).status_code == 404
+    bad = call(
+        engineer, "POST", path, {"prompts": [{"prompt": "What is a dict?"}, {"prompt": " "}], "source": "q.json"}
+    )
+    assert bad.status_code == 422 and "q.json, row 2" in bad.json()["detail"]
+    assert Prompt.objects.count() == 2
+
+
+def test_queues(call, annotator, outsider, rank_queue, write_queue):
+    queues = call(annotator, "GET", "/queues?project=helpdesk").json()
+    assert [(q["kind"], q["waiting"]) for q in queues] == [("rank", 4), ("demonstrate", 4)]
+    assert call(outsider, "GET", "/queues").json() == []
+    assert call(outsider, "GET", "/queues?project=helpdesk").status_code == 404
+
+
+def test_claim_tells_the_work_and_not_the_models(call, annotator, rank_queue, guideline):
+    answer = call(annotator, "POST", f"/queues/{rank_queue.pk}/claim")
+    claim = answer.json()
+    assert answer.status_code == 200
+    assert [a["id"] for a in claim["answers"]] == ["a", "b", "c"]
+    assert claim["prompt"][0]["role"] == "user" and claim["guideline_version"] == 1
+    assert claim["kind"] == "rank" and claim["draft"] is None
+    assert set(claim["answers"][0]) == {"id", "text"}
+    for name in ("Tortoise", "Hare", "Fox", "model", "temperature"):
+        assert name not in answer.text
+    assert call(annotator, "GET", f"/claims/{claim['id']}").json() == claim
+
+
+def test_claim_when_there_is_nothing_or_no_right(call, annotator, outsider, rank_queue):
+    rank_queue.slots.update(status="done")
+    assert call(annotator, "POST", f"/queues/{rank_queue.pk}/claim").status_code == 204
+    assert call(outsider, "POST", f"/queues/{rank_queue.pk}/claim").status_code == 404
+    assert call(annotator, "POST", "/queues/999999/claim").status_code == 404
+    assert call(annotator, "GET", f"/queues/{rank_queue.pk}/claim").status_code == 405
+
+
+def test_submit_twice_counts_once(call, annotator, rank_queue):
+    claim = claim_next(rank_queue, annotator)
+    body = {"tiers": [["b"], ["a", "c"]], "strength": 2, "rationale": "It runs."}
+    first = submit(call, annotator, claim.pk, body)
+    again = submit(call, annotator, claim.pk, body)
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert first.json() == again.json() and Comparison.objects.count() == 1
+    assert submit(call, annotator, claim.pk, body | {"strength": 1}).status_code == 422
+    assert submit(call, annotator, claim.pk, body, key="another").status_code == 409
+
+
+def test_submit_refuses_what_is_wrong(call, annotator, sme, outsider, rank_queue, write_queue):
+    rank, write = claim_next(rank_queue, annotator), claim_next(write_queue, annotator)
+    for body in (
+        {},
+        {"text": "x"},
+        {"tiers": [["a"]]},
+        {"tiers": "a"},
+        {"tiers": [["a"], ["b"], ["c"]], "strength": 9},
+    ):
+        assert submit(call, annotator, rank.pk, body).status_code == 422, body
+    for body in ({}, {"text": "  "}, {"tiers": [["a"]]}):
+        assert submit(call, annotator, write.pk, body).status_code == 422, body
+    whole = {"tiers": [["a"], ["b"], ["c"]]}
+    for person in (sme, outsider):
+        assert submit(call, person, rank.pk, whole).status_code == 404
+    assert call(annotator, "POST", f"/claims/{rank.pk}/submit", whole).status_code == 422  # no key
+    assert submit(call, annotator, rank.pk, whole).status_code == 201
+
+
+def test_somebody_who_left_the_project_cannot_submit(call, annotator, rank_queue):
+    claim = claim_next(rank_queue, annotator)
+    annotator.memberships.all().delete()
+    assert submit(call, annotator, claim.pk, {"tiers": [["a"], ["b"], ["c"]]}).status_code == 404
+
+
+def test_demonstration(call, annotator, write_queue):
+    claim = call(annotator, "POST", f"/queues/{write_queue.pk}/claim").json()
+    assert claim["answers"] == []
+    answer = submit(call, annotator, claim["id"], {"text": "Use `reversed()`.", "reasoning": "It copies nothing."})
+    assert answer.status_code == 201 and answer.json()["kind"] == "demonstrate"
+
+
+def test_release_and_draft(call, annotator, sme, write_queue):
+    claim = claim_next(write_queue, annotator)
+    path = f"/claims/{claim.pk}"
+    assert call(annotator, "PUT", f"{path}/draft", {"content": {"text": "Use"}}).status_code == 200
+    assert call(annotator, "GET", path).json()["draft"] == {"text": "Use"}
+    assert call(annotator, "PUT", f"{path}/draft", {"content": "text"}).status_code == 422
+    assert call(sme, "PUT", f"{path}/draft", {"content": {}}).status_code == 404
+    assert call(sme, "POST", f"{path}/release", {}).status_code == 404
+    assert call(annotator, "POST", f"{path}/release", {"reason": "Lunch"}).status_code == 204
+    assert call(annotator, "POST", f"{path}/release").status_code == 409
+
+
+def test_failure_examples_by_claim_and_by_completion(call, sme, annotator, outsider, rank_queue, answers):
+    made = call(sme, "POST", "/projects/helpdesk/failure-classes", {"name": "Invents functions", "severity": 3})
+    assert made.status_code == 201
+    path = f"/failure-classes/{made.json()['id']}/examples"
+    claim = claim_next(rank_queue, sme)
+    example = {"claim": claim.pk, "answer": "b", "correction": "Use reversed().", "reasoning": "No such method."}
+    assert call(sme, "POST", path, example).status_code == 201
+    assert FailureExample.objects.get().completion_id == claim.letters["b"]
+    assert call(sme, "POST", path, example).status_code == 422  # filed already
+    assert call(sme, "POST", path, example | {"answer": "z"}).status_code == 422
+    assert call(sme, "POST", path, {"completion": answers[5][0].pk, "correction": "Right."}).status_code == 201
+    assert call(sme, "POST", path, {"completion": answers[5][0].pk, "correction": " "}).status_code == 422
+    assert call(sme, "POST", path, {"completion": 999999, "correction": "Right."}).status_code == 404
+    assert call(annotator, "POST", path, example).status_code == 403
+    assert call(outsider, "POST", path, example).status_code == 404
+    assert call(annotator, "GET", "/projects/helpdesk/failure-classes").json()[0]["examples"] == 2
+
+
+def test_failure_class_refusals(call, sme, annotator, outsider):
+    path, body = "/projects/helpdesk/failure-classes", {"name": "Too long"}
+    assert call(sme, "POST", path, body).status_code == 201
+    assert call(sme, "POST", path, {"name": " too  LONG "}).status_code == 422
+    assert call(annotator, "POST", path, body).status_code == 403
+    assert call(outsider, "POST", path, body).status_code == 404
+    assert FailureClass.objects.count() == 1
+
+
+def test_the_api_describes_itself(client):
+    document = client.get(f"{API}/openapi.json").json()
+    assert f"{API}/queues/{{queue_id}}/claim" in document["paths"]
