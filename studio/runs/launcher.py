@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 from django.conf import settings
@@ -30,6 +31,7 @@ from studio.runs.registry import call_before_lease, call_on_success
 log = logging.getLogger(__name__)
 
 
+LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 _worker_stops = threading.Event()
 
 
@@ -62,7 +64,9 @@ class Execution:
             log.warning("run %s is held by another worker now", self.run_id)
 
     def _claim(self) -> bool:
-        """Exactly one worker gets a queued run."""
+        """Exactly one worker gets a queued run, and none that is about to stop."""
+        if _worker_stops.is_set():
+            return False
         now = timezone.now()
         queued = Run.objects.filter(pk=self.run_id, status=Run.Status.QUEUED)
         return queued.update(status=Run.Status.RUNNING, worker=self.worker, heartbeat_at=now) == 1
@@ -186,12 +190,9 @@ class Execution:
             self._finish(status=Run.Status.FAILED, error=error)
         elif run.fruitless_attempts >= settings.RUN_MAX_ATTEMPTS and not _worker_stops.is_set():
             self._finish(status=Run.Status.FAILED, error=describe_exit(exit_status, run.fruitless_attempts))
-        else:  # stopped from outside with nothing wrong of its own: go on
-            log.warning("run %s ended with status %s; queueing it again", run.pk, exit_status)
-            self._mine().update(status=Run.Status.QUEUED, worker="", enqueued_at=timezone.now())
-            from studio.runs.tasks import execute_run
-
-            execute_run.apply_async((run.pk,), queue=run.queue)
+        else:  # stopped from outside with nothing wrong of its own: the next sweep hands it to a worker again
+            log.warning("run %s ended with status %s; back into the queue", run.pk, exit_status)
+            self._mine().update(status=Run.Status.QUEUED, worker="", enqueued_at=LONG_AGO)
 
     def _finish(self, **values) -> None:
         self._mine().update(finished_at=timezone.now(), **values)
