@@ -231,8 +231,7 @@ def find_claim(request: HttpRequest, claim_id: int) -> Claim:
 
 def read_claim(claim_id: int) -> ClaimOut:
     found = Claim.objects.select_related("task__queue", "task__prompt", "guideline", "draft").get(pk=claim_id)
-    texts = dict(Completion.objects.filter(pk__in=found.shown_order).values_list("id", "text"))
-    return claim_out(found, texts)
+    return claim_out(found, Completion.objects.in_bulk(found.shown_order))
 
 
 # Failure classes

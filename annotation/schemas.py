@@ -7,7 +7,7 @@ from typing import Any
 
 from ninja import Field, Schema
 
-from annotation.models import Claim, Comparison, Demonstration, Queue
+from annotation.models import Claim, Comparison, Completion, Demonstration, Queue
 
 
 class Message(Schema):
@@ -67,6 +67,7 @@ class QueueOut(Schema):
 class AnswerOut(Schema):
     id: str = Field(..., description="The answer's letter in this claim.")
     text: str
+    cut: bool = Field(..., description="It stopped at its token limit, not by itself.")
 
 
 class ClaimOut(Schema):
@@ -157,8 +158,8 @@ def queue_out(queue: Queue, waiting: int) -> QueueOut:
     )
 
 
-def claim_out(claim: Claim, texts: dict[int, str]) -> ClaimOut:
-    """`texts` holds the text of each completion id of the shown order."""
+def claim_out(claim: Claim, completions: dict[int, Completion]) -> ClaimOut:
+    """`completions` holds those of the shown order by id."""
     draft = getattr(claim, "draft", None)
     return ClaimOut(
         id=claim.pk,
@@ -167,7 +168,10 @@ def claim_out(claim: Claim, texts: dict[int, str]) -> ClaimOut:
         expires_at=claim.expires_at,
         prompt=claim.task.prompt.messages,
         cluster=claim.task.prompt.cluster,
-        answers=[AnswerOut(id=letter, text=texts[pk]) for letter, pk in claim.letters.items()],
+        answers=[
+            AnswerOut(id=letter, text=completions[pk].text, cut=completions[pk].finish_reason == "length")
+            for letter, pk in claim.letters.items()
+        ],
         guideline_version=claim.guideline.version if claim.guideline else None,
         draft=draft.content if draft else None,
     )

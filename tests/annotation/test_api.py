@@ -110,7 +110,7 @@ def test_claim_tells_the_work_and_not_the_models(call, annotator, rank_queue, gu
     assert [a["id"] for a in claim["answers"]] == ["a", "b", "c"]
     assert claim["prompt"][0]["role"] == "user" and claim["guideline_version"] == 1
     assert claim["kind"] == "rank" and claim["draft"] is None
-    assert set(claim["answers"][0]) == {"id", "text"}
+    assert set(claim["answers"][0]) == {"id", "text", "cut"}
     for name in ("Tortoise", "Hare", "Fox", "model", "temperature"):
         assert name not in answer.text
     assert call(annotator, "GET", f"/claims/{claim['id']}").json() == claim
