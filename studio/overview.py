@@ -43,7 +43,50 @@ def overview(project: Project, membership: Membership) -> dict[str, Any]:
     }
     if context["is_engineer"]:
         context |= _workshop(project)
+        context["steps"] = _first_steps(project, context)
     return context
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing that a new project needs before its first round."""
+
+    title: str
+    text: str
+    view: str
+    done: bool
+
+
+def _first_steps(project: Project, context: dict[str, Any]) -> list[Step]:
+    """What is missing in a project that has not promoted a policy yet; empty afterwards."""
+    if context["policy"]:
+        return []
+    return [
+        Step(
+            "Invite people",
+            "Annotators compare answers, subject-matter experts write them.",
+            "members",
+            project.memberships.count() > 1,
+        ),
+        Step(
+            "Publish guidelines",
+            "What a good answer is, so that everybody judges alike.",
+            "guidelines",
+            context["guideline"] is not None,
+        ),
+        Step(
+            "Bring in a model",
+            "Import an open one, or pretrain your own from a corpus.",
+            "runs:list",
+            context["model_count"] > 0,
+        ),
+        Step(
+            "Start the first round",
+            "Collect comparisons, train on them, review, and promote what is better.",
+            "evaluation:rounds",
+            context["latest_round"] is not None,
+        ),
+    ]
 
 
 def _workshop(project: Project) -> dict[str, Any]:

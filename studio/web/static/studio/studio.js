@@ -131,8 +131,17 @@ document.addEventListener("htmx:responseError", (event) => {
   else if (status >= 500) window.studio.toast("The studio failed to answer. Nothing was changed: try again.", "error");
 });
 
-document.addEventListener("DOMContentLoaded", () => {
-  showTheme();
-  document.querySelectorAll(".toast").forEach(expire);
-  document.querySelector(".nav-link[aria-current]")?.scrollIntoView({ block: "nearest" });
-});
+/* ---- What scrolls sideways can be reached and scrolled by keyboard; what fits is no extra stop ---- */
+function markScrollers() {
+  for (const box of document.querySelectorAll(".prose pre, .prose table, .table-wrap, .code, .log, .tabs, .scrolls")) {
+    if (box.scrollWidth > box.clientWidth || box.scrollHeight > box.clientHeight + 1) box.tabIndex = 0;
+    else box.removeAttribute("tabindex");
+  }
+}
+addEventListener("resize", markScrollers);
+document.addEventListener("htmx:afterSettle", markScrollers);
+
+showTheme();
+markScrollers();
+document.querySelectorAll(".toast").forEach(expire);
+document.querySelector(".nav-link[aria-current]")?.scrollIntoView({ block: "nearest" });
