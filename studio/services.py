@@ -24,7 +24,7 @@ def write_supervisor_config(host: str, port: int) -> Path:
     celery = f"{python} -m celery -A studio"
     programs = {
         "web": f"{python} -m gunicorn studio.wsgi --bind {host}:{port} --workers 2 --threads 4 --timeout 60 "
-        "--control-socket-disable",
+        "--no-control-socket",
         "worker-cpu": f"{celery} worker -Q cpu --pool threads --concurrency 3 -n cpu@%%h --without-mingle",
         "worker-gpu": f"{celery} worker -Q gpu --pool threads --concurrency 1 -n gpu@%%h --without-mingle",
         "beat": f"{celery} beat --pidfile=",
