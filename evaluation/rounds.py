@@ -39,9 +39,7 @@ class RoundConfig:
     temperature: float = option(
         1.0, "Temperature", "Of the answers to compare.", minimum=0.1, maximum=2, group="Comparisons"
     )
-    max_tokens: int = option(
-        48, "Longest answer", unit="tokens", minimum=1, maximum=4096, group="Comparisons"
-    )
+    max_tokens: int = option(48, "Longest answer", unit="tokens", minimum=1, maximum=4096, group="Comparisons")
     reward_model_epochs: float = option(2.0, "Epochs", minimum=0.1, maximum=100, group="Reward model")
     reward_model_learning_rate: float = option(2e-4, "Learning rate", minimum=0, maximum=1, group="Reward model")
     episodes: int = option(160, "Episodes", "Answers that PPO learns from.", minimum=1, group="PPO")
@@ -61,7 +59,9 @@ def start_round(project: Project, user: User, values: dict[str, Any]) -> Round:
     config = parse_config(RoundConfig, values)
     policy = project.policy
     if policy is None:
-        raise ValueError("Promote a model first: the policy that the round starts from. Its artifact page has the button.")
+        raise ValueError(
+            "Promote a model first: the policy that the round starts from. Its artifact page has the button."
+        )
     under_way = project.rounds.filter(status__in=OPEN).first()
     if under_way:
         raise ValueError(f"{under_way} is still under way. Promote or close it first.")
@@ -144,6 +144,7 @@ def advance(run: Run) -> None:
             run.created_by,
             f"Review of round {round.number}",
             [i.artifact for i in run.inputs.filter(role="models").select_related("artifact")],
+            completions=queue.completions_of(run.outputs.get()),
             overlap=config.review_overlap,
             round=round,
         )
