@@ -255,7 +255,8 @@ def launch(recipe: Recipe, run: Callable[[RunDirectory], None]) -> None:
     except BaseException as error:
         if not isinstance(error, SystemExit):
             traceback.print_exc()
-        write_json(path / "error.json", describe_error(error))
+        if not (path / "error.json").exists():  # the first rank to fail knows why; the others only lost their peer
+            write_json(path / "error.json", describe_error(error))
         sys.exit(1)
 
 

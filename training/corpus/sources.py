@@ -27,7 +27,7 @@ class Document:
 
 
 def python_documentation() -> Iterator[Document]:
-    """The language reference's topics (`help("for")`) and the docstrings of the standard library of this interpreter."""
+    """The language reference's topics (`help("for")`) and the docstrings of this interpreter's standard library."""
     yield from python_topics()
     yield from python_docstrings(Path(sysconfig.get_path("stdlib")))
 

@@ -1,7 +1,7 @@
 """Build a text corpus: gather documents, drop exact duplicates, set a part aside that nothing trains on.
 
-Left out here: quality filters, near-duplicates, decontamination and mixing. It keeps only the hashes of the documents in
-memory and takes seconds for the Python documentation, so a stopped run simply starts again.
+Left out here: quality filters, near-duplicates, decontamination and mixing. Only the documents' hashes stay in memory.
+The Python documentation takes seconds, so a stopped run simply starts again.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class CorpusConfig:
     python_documentation: bool = option(
         True,
         "Python documentation",
-        "Take the language reference and the standard library's docstrings that this server's Python carries (about 2.4 MB, PSF-2.0).",
+        "The language reference and the docstrings that this server's Python carries: about 2.4 MB, PSF-2.0.",
         group="Sources",
     )
     text_file_documents: str = option(
@@ -88,7 +88,8 @@ def run(directory: RunDirectory) -> None:
         if not counts[split]:
             raise ValueError(
                 f"No document fell into the {split} part ({counts['gathered']} gathered, {counts['duplicates']} duplicates, "
-                f"{counts['too_short']} too short): give more documents, shorter ones (paragraphs), or another held-out fraction."
+                f"{counts['too_short']} too short): give more documents, split files into paragraphs, or change the "
+                "held-out fraction."
             )
     summary = _summary(config, counts)
     write_json(directory.output("corpus") / "corpus.json", summary)

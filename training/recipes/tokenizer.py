@@ -13,11 +13,12 @@ from pathlib import Path
 
 from studio.runs.contract import Input, Recipe, option
 from studio.runs.directory import RunDirectory, Stopped, launch
+from training.chat import CHATML_TEMPLATE
 from training.corpus.packing import corpus_texts
-from training.recipes.chat_template import CHATML, IM_END, IM_START
 
 END_OF_TEXT = "<|endoftext|>"
 PAD = "<|pad|>"
+IM_START, IM_END = "<|im_start|>", "<|im_end|>"
 SPECIAL_TOKENS = (END_OF_TEXT, PAD, IM_START, IM_END)  # ids 0 to 3
 BYTES = 256  # the alphabet of a byte-level tokenizer
 
@@ -27,7 +28,7 @@ class TokenizerConfig:
     vocab_size: int = option(
         4096,
         "Vocabulary size",
-        "Tokens, the 256 bytes and 4 special tokens included. Small models are mostly embeddings: keep it small for them.",
+        "The 256 bytes and 4 special tokens included. Small models are mostly embeddings: keep it small for them.",
         unit="tokens",
         minimum=BYTES + len(SPECIAL_TOKENS),
         maximum=262144,
@@ -84,7 +85,7 @@ def train_tokenizer(texts: Iterator[str], config: TokenizerConfig):
         eos_token=END_OF_TEXT,
         pad_token=PAD,
         additional_special_tokens=[IM_START, IM_END],
-        chat_template=CHATML,
+        chat_template=CHATML_TEMPLATE,
         clean_up_tokenization_spaces=False,
     )
 

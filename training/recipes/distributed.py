@@ -1,0 +1,25 @@
+"""Start DeepSpeed's process group in a rank, on GPUs or on a machine that has none."""
+
+from __future__ import annotations
+
+import os
+
+
+def initialise_distributed() -> None:
+    """Join the ranks that the launcher started (NCCL on GPUs, gloo without), with deterministic kernels."""
+    import torch
+
+    cuda = torch.cuda.is_available()
+    if not cuda:
+        os.environ["DS_ACCELERATOR"] = "cpu"
+    import deepspeed
+    import deepspeed.ops
+
+    if cuda:
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    else:
+        # An all-reduce for inference that training never calls; it would be compiled for a minute first.
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    deepspeed.init_distributed(dist_backend="nccl" if cuda else "gloo", verbose=False)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False
