@@ -34,7 +34,9 @@ def load_language_model(path: Path, dtype: str, batch_size: int, max_length: int
     fp32 whatever the weights' type: summed over a sentence, bf16's eight bits would drown the differences.
     """
     if not (path / "config.json").is_file():
-        raise ValueError(f"{path.name} is not a model directory: it has no config.json. Choose an artifact of kind model.")
+        raise ValueError(
+            f"{path.name} is not a model directory: it has no config.json. Choose an artifact of kind model."
+        )
     work_offline()
     import torch
     from lm_eval.models.huggingface import HFLM

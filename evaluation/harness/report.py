@@ -27,7 +27,7 @@ class Row:
     n: int  # documents, pairs or prompts
     higher_is_better: bool | None  # None where neither end is good: see `ideal`
     ideal: float | None = None
-    scorer: dict[str, Any] | None = None  # who judged, for numbers that rest on a classifier
+    scorer: str | None = None  # the classifier that a number rests on, described in the report's "scorer"
     unit: str = ""
     note: str = ""
 

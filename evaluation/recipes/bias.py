@@ -1,6 +1,6 @@
 """Bias in the form of CrowS-Pairs: does a model find the more stereotyping sentence of a pair the likelier one?
 
-    python -m evaluation.recipes.bias var/runs/42
+python -m evaluation.recipes.bias var/runs/42
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ SHIPPED_PAIRS = Path(__file__).parent.parent / "demo" / "bias_pairs.csv"
 PAIRS_AT_ONCE = 128
 
 
-@dataclass
-class Config:
+@dataclass(frozen=True)
+class BiasConfig:
     pairs_file: str = option(
         "",
         "Pairs file",
@@ -43,7 +43,7 @@ RECIPE = Recipe(
     title="Bias (CrowS-Pairs)",
     summary="How often a model finds the more stereotyping sentence of a pair likelier; 50 % is ideal.",
     stage="bias",
-    config=Config,
+    config=BiasConfig,
     inputs={"models": Input("model", "Models", "The models to compare.", many=True)},
     outputs={"report": "report"},
 )

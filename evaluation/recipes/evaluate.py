@@ -32,8 +32,8 @@ Z95 = 1.959964  # standard normal quantile of 97.5 %
 DOCUMENTS_AT_ONCE = 32
 
 
-@dataclass
-class Config:
+@dataclass(frozen=True)
+class EvaluateConfig:
     tasks: tuple[str, ...] = option(
         ("python_mc", "python_cloze"),
         "Tasks",
@@ -44,14 +44,21 @@ class Config:
     data_directory: str = option(
         "", "Data directory", "Where tasks look for data files that do not lie beside their YAML.", path=True
     )
-    num_fewshot: int = option(0, "Few-shot examples", "Solved examples shown before each question.", minimum=0, maximum=64)
+    num_fewshot: int = option(
+        0, "Few-shot examples", "Solved examples shown before each question.", minimum=0, maximum=64
+    )
     limit: int | None = option(None, "Limit", "Questions a task; empty for all.", minimum=1)
     heldout_documents: int | None = option(
         200, "Held-out documents", "The corpus's first held-out documents to score; empty for all.", minimum=1
     )
     batch_size: int = option(8, "Batch size", unit="sequences", minimum=1, maximum=1024)
     max_length: int = option(
-        1024, "Maximum length", "The context window used, at most the model's own.", unit="tokens", minimum=32, maximum=131072
+        1024,
+        "Maximum length",
+        "The context window used, at most the model's own.",
+        unit="tokens",
+        minimum=32,
+        maximum=131072,
     )
     dtype: str = option("bfloat16", "Precision", choices=DTYPES)
     seed: int = option(0, "Seed", "Chooses the few-shot examples.", minimum=0)
@@ -63,7 +70,7 @@ RECIPE = Recipe(
     title="Evaluate",
     summary="Scores models on tasks with known answers and on held-out text, with intervals.",
     stage="evaluate",
-    config=Config,
+    config=EvaluateConfig,
     inputs={
         "models": Input("model", "Models", "The models to compare.", many=True),
         "corpus": Input("corpus", "Corpus", "Its held-out documents give loss and perplexity.", required=False),
@@ -91,17 +98,22 @@ def run(directory: RunDirectory) -> None:
     rows = [row for unit in done.values() for row in unit["rows"]]
     samples = (sample for unit in done.values() for sample in unit["samples"])
     title = f"Evaluation of {', '.join(m['name'] for m in models)}"
-    settings = {"num_fewshot": config.num_fewshot, "limit": config.limit, "dtype": config.dtype, "max_length": config.max_length}
+    settings = {
+        "num_fewshot": config.num_fewshot,
+        "limit": config.limit,
+        "dtype": config.dtype,
+        "max_length": config.max_length,
+    }
     metadata = write_report(directory.output("report"), "evaluation", title, models, rows, samples, settings=settings)
     directory.finish({f"{r['model']} {r['task']} {r['metric']}": r["value"] for r in rows}, {"report": metadata})
 
 
-def _task_directories(config: Config) -> list[Path]:
+def _task_directories(config: EvaluateConfig) -> list[Path]:
     own = [Path(config.task_directory)] if config.task_directory else []
     return [d for d in (SHIPPED_TASKS, DEMO_TASKS) if d.is_dir()] + own
 
 
-def _task(manager: TaskManager, name: str, config: Config, cache: str) -> dict[str, Any]:
+def _task(manager: TaskManager, name: str, config: EvaluateConfig, cache: str) -> dict[str, Any]:
     task = local_task(manager, name, Path(config.data_directory) if config.data_directory else None)
     task["dataset_kwargs"]["cache_dir"] = cache
     return task
@@ -163,7 +175,9 @@ def _heldout(directory: RunDirectory, name: str, lm: HFLM) -> tuple[list[Row], l
     return heldout_rows(name, logprobs, tokens, sizes), samples
 
 
-def _lm_eval(name: str, lm: HFLM, task: dict[str, Any], config: Config) -> tuple[list[Row], list[dict[str, Any]]]:
+def _lm_eval(
+    name: str, lm: HFLM, task: dict[str, Any], config: EvaluateConfig
+) -> tuple[list[Row], list[dict[str, Any]]]:
     import lm_eval
     from lm_eval.tasks import TaskManager
 
