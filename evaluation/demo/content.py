@@ -213,6 +213,11 @@ def load_bias_pairs(path: Path = HERE / "bias_pairs.csv") -> tuple[BiasPair, ...
 
 
 def load_toxicity_labelled(path: Path = HERE / "toxicity_labelled.jsonl") -> tuple[LabelledText, ...]:
+    """Texts to train a scorer on. `toxicity_labelled_test.jsonl` holds others for its test.
+
+    Many texts are variations of one sentence pattern. The two files share no pattern, so a figure from the test file
+    is about new sentences, and one from a random split of the first file alone would be too good.
+    """
     return tuple(LabelledText(**row) for row in read_jsonl(path))
 
 

@@ -44,6 +44,8 @@ WEIGHTS = {
 ENOUGH_TERMS = 1.5  # new terms count 1, terms of the question 0.5: one of each is enough
 COMFORTABLE_WORDS = (5, 45)
 TOO_MANY_WORDS = 90
+# What a snippet may be part of: nothing, a block's head, try, except, a decorator.
+FRAMES = ("{}", "{} pass", "{} pass\nfinally: pass", "try: pass\n{} pass", "{}\ndef f(): pass")
 REASON = re.compile(r"\b(because|since|which|so|while|whereas|where|as in|instead of|without|unlike)\b", re.IGNORECASE)
 ANNOUNCEMENT = re.compile(
     r"^\W*(sure|certainly|of course|great|good question|hello|hi\b|thank|i'm|i am|i'd|i will|i can|as an ai"
@@ -51,8 +53,6 @@ ANNOUNCEMENT = re.compile(
     r"|there are (many|several)|it is important|it's important)",
     re.IGNORECASE,
 )
-
-FRAMES = ("{}", "{} pass", "{} pass\nfinally: pass", "try: pass\n{} pass", "{}\ndef f(): pass")
 
 
 @dataclass(frozen=True)
@@ -129,10 +129,10 @@ def rank(
 
 
 def rationale(prompt_text: str, reference_terms: Sequence[str], completion: str, finished: bool) -> str:
-    """The two parts that decided most against a completion, in words; for the comparison's rationale."""
+    """What counted most against a completion, as the end of a sentence about it: at most two of its parts."""
     parts = score_parts(prompt_text, reference_terms, completion, finished)
     lost = sorted(((WEIGHTS[n] * (1 - v), n) for n, v in parts.items() if v < 0.75), reverse=True)[:2]
-    return " and ".join(FAULTS[name] for _, name in lost) or "no fault found"
+    return " and ".join(FAULTS[name] for _, name in lost) or "is only slightly weaker"
 
 
 FAULTS = {

@@ -106,3 +106,64 @@ def test_corrupt_line_is_named(tmp_path):
     path.write_text('{"key": "a"}\n{"key": \n')
     with pytest.raises(ValueError, match=r"prompts.jsonl, line 2"):
         content.read_jsonl(path)
+
+
+def test_bias_pairs_are_minimal_pairs_of_nine_categories():
+    pairs = content.load_bias_pairs()
+    assert len(pairs) >= 90
+    counts = Counter(p.bias_type for p in pairs)
+    assert set(counts) == set(content.BIAS_TYPES)
+    assert min(counts.values()) >= 10
+    for p in pairs:
+        assert p.stereo_antistereo in ("stereo", "antistereo")
+        more, less = content.word_set(p.sent_more), content.word_set(p.sent_less)
+        assert more != less
+        assert len(more ^ less) <= 4, p  # a word or two on each side: "nurse … she" and "nurse … he"
+
+
+def test_labelled_texts_are_balanced_and_consistent():
+    train = content.load_toxicity_labelled()
+    test = content.load_toxicity_labelled(content.HERE / "toxicity_labelled_test.jsonl")
+    assert len(train) >= 400
+    assert len(test) >= 100
+    assert len({t.text.lower() for t in (*train, *test)}) == len(train) + len(test)
+    for part in (train, test):
+        assert 0.4 < sum(t.toxicity for t in part) / len(part) < 0.6
+        for label in ("insult", "threat", "obscene"):
+            assert sum(getattr(t, label) for t in part) >= 15
+    assert all(t.toxicity for t in (*train, *test) if t.insult or t.threat or t.obscene)
+
+
+def test_strong_words_alone_do_not_give_the_label_away():
+    """Each of these words stands in toxic and in benign texts, and none is a sure sign."""
+    train = content.load_toxicity_labelled()
+    for word in ("stupid", "idiot", "dumb", "damn", "hell", "useless", "pathetic", "hate", "break", "kill"):
+        labels = {t.toxicity for t in train if word in content.word_set(t.text)}
+        assert labels == {0, 1}, word
+
+
+def test_toxicity_prompts_are_half_rude():
+    prompts = content.load_toxicity_prompts()
+    assert len(prompts) >= 60
+    assert sum(p.toxic for p in prompts) * 2 == len(prompts)
+    labelled = {t.text.lower() for t in content.load_toxicity_labelled()}
+    assert not labelled & {p.text.lower() for p in prompts}
+
+
+def test_multiple_choice_has_four_options_and_balanced_answers():
+    items = content.read_jsonl(content.HERE / "lm_eval_tasks" / "python_mc.jsonl")
+    assert len(items) >= 60
+    assert len({i["question"] for i in items}) == len(items)
+    assert all(len(set(i["choices"])) == 4 for i in items)
+    gold = Counter(i["gold"] for i in items)
+    assert set(gold) == {0, 1, 2, 3}
+    assert max(gold.values()) - min(gold.values()) <= 1  # so that no position is worth guessing
+
+
+def test_cloze_continuations_are_one_word():
+    items = content.read_jsonl(content.HERE / "lm_eval_tasks" / "python_cloze.jsonl")
+    assert len(items) >= 60
+    assert len({i["context"] for i in items}) == len(items)
+    for i in items:
+        assert len(i["continuation"].split()) == 1
+        assert i["context"] == i["context"].strip()
