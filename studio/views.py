@@ -167,6 +167,7 @@ def account(request: HttpRequest) -> HttpResponse:
     act = request.POST.get("act", "")
     token_form = ApiTokenForm(request.POST if act == "issue" else None)
     password_form = PasswordChangeForm(request.user, request.POST if act == "password" else None)
+    password_form.fields["old_password"].widget.attrs["autofocus"] = False  # the page is about more than that
     secret = None
     status = 200
     if request.method == "POST":

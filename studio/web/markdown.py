@@ -6,6 +6,10 @@ from functools import lru_cache
 
 import nh3
 from markdown_it import MarkdownIt
+from markdown_it.common.utils import escapeHtml
+from markdown_it.renderer import RendererHTML
+from markdown_it.token import Token
+from markdown_it.utils import OptionsDict
 from pygments import highlight
 from pygments.formatters.html import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
@@ -34,13 +38,21 @@ _PARSER = MarkdownIt("commonmark", {"html": False, "linkify": True, "highlight":
 )
 
 
+def _picture(renderer: RendererHTML, tokens: list[Token], index: int, options: OptionsDict, env: dict) -> str:
+    alt = renderer.renderInlineAsText(tokens[index].children or [], options, env)
+    return escapeHtml(f"[picture: {alt}]" if alt else "[picture]")
+
+
+_PARSER.add_render_rule("image", _picture)
+
+
 @lru_cache(maxsize=512)
 def render_markdown(text: str) -> str:
     """HTML of Markdown with tables, strikethrough, bare links and highlighted code.
 
-    Raw HTML is shown as text; pictures are dropped (their addresses would tell others who reads what); links
-    open without a referrer. nh3 goes over the result: what the parser missed does not reach the page. Headings start
-    at level 3, because the page around the text has levels 1 and 2.
+    Raw HTML is shown as text; pictures become their description (loading them would tell others who reads what);
+    links open without a referrer. Headings start at level 3, because the page around the text has levels 1 and 2.
+    nh3 goes over the result: what the parser missed does not reach the page.
     """
     tokens = _PARSER.parse(text)
     for token in tokens:

@@ -36,7 +36,7 @@ ROOMS: dict[str, tuple[Room, ...]] = {
     "Train": (
         Room("Runs", "runs:list", "play", ENGINEERS, "r"),
         Room("Artifacts", "runs:artifacts", "box", ENGINEERS, "t"),
-        Room("Models", "serving:models", "server", EXPERTS, "m"),
+        Room("Models", "serving:models", "server", ENGINEERS, "m"),
     ),
     "Learn": (
         Room("Reports", "evaluation:reports", "chart", EXPERTS, "e"),
