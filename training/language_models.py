@@ -117,6 +117,37 @@ def sample_answers(
     return answers
 
 
+def answer_logprobs(
+    model: Any,
+    prompts: Sequence[list[int]],
+    answers: Sequence[list[int]],
+    temperature: float,
+    pad_token_id: int,
+    batch_size: int = 16,
+) -> list[float]:
+    """Log-probability, in nats, of each answer (with its EOS) after its prompt, when sampled at `temperature`."""
+    import torch
+
+    sums = []
+    with torch.no_grad():
+        for start in range(0, len(prompts), batch_size):
+            pairs = list(zip(prompts, answers, strict=True))[start : start + batch_size]
+            longest = max(len(prompt) + len(answer) for prompt, answer in pairs)
+            rows = [
+                prompt + answer + [pad_token_id] * (longest - len(prompt) - len(answer)) for prompt, answer in pairs
+            ]
+            ids = torch.tensor(rows, device=model.device)
+            mask = torch.tensor(
+                [[1] * (len(p) + len(a)) + [0] * (longest - len(p) - len(a)) for p, a in pairs], device=model.device
+            )
+            logits = model(input_ids=ids, attention_mask=mask).logits[:, :-1].float() / temperature
+            logprobs = logits.log_softmax(-1).gather(-1, ids[:, 1:].unsqueeze(-1)).squeeze(-1)
+            sums += [
+                row[len(p) - 1 : len(p) + len(a) - 1].sum().item() for row, (p, a) in zip(logprobs, pairs, strict=True)
+            ]
+    return sums
+
+
 def cut_at_eos(ids: list[int], eos_token_id: int) -> list[int]:
     return ids[: ids.index(eos_token_id) + 1] if eos_token_id in ids else ids
 
