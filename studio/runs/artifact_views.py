@@ -1,0 +1,158 @@
+"""Artifacts: the list, one artifact with its content and its uses, its files, and the upload of data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.core.files.uploadhandler import TemporaryFileUploadHandler
+from django.core.paginator import Paginator
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.template.defaultfilters import filesizeformat
+from django.views.decorators.csrf import csrf_exempt, csrf_protect
+from django.views.decorators.http import require_GET, require_http_methods
+
+from studio.access import ENGINEERS, EXPERTS, may, member_required
+from studio.models import Project
+from studio.runs import registry
+from studio.runs.artifact_files import LISTED, find_file, list_files
+from studio.runs.contract import Recipe
+from studio.runs.forms import UploadForm
+from studio.runs.models import Artifact, RunInput
+from studio.runs.previews import preview
+from studio.runs.uploads import BoundedUpload, UploadError, create_dataset
+
+PAGE = 25
+SHOWN_USES = 50
+# Shown elsewhere on the page, or long.
+METADATA_NOT_LISTED = ("type", "counts", "labels", "name")
+
+
+@require_GET
+@member_required(*EXPERTS)
+def artifact_list(request: HttpRequest, project: Project) -> HttpResponse:
+    artifacts = Artifact.objects.filter(project=project).select_related("produced_by", "created_by")
+    kind = request.GET.get("kind", "")
+    if kind in Artifact.Kind.values:
+        artifacts = artifacts.filter(kind=kind)
+    page = Paginator(artifacts, PAGE).get_page(request.GET.get("page"))
+    context = {
+        "project": project,
+        "page": page,
+        "kinds": Artifact.Kind.choices,
+        "kind": kind,
+        "may_upload": may(request.membership, ENGINEERS),
+    }
+    return render(request, "runs/artifacts.html", context)
+
+
+@require_GET
+@member_required(*EXPERTS)
+def artifact(request: HttpRequest, project: Project, artifact_id: int) -> HttpResponse:
+    found = _find(project, artifact_id)
+    uses = RunInput.objects.filter(artifact=found).select_related("run").order_by("-run_id")
+    files = list_files(found)
+    context = {
+        "project": project,
+        "artifact": found,
+        "crumb": f"{found.get_kind_display()} {found.pk}",
+        "preview": preview(found),
+        "metadata": _facts(found.metadata),
+        "counts": (found.metadata.get("counts") or {}).items(),
+        "files": files,
+        "files_listed": LISTED if len(files) == LISTED else 0,
+        "uses": uses[:SHOWN_USES],
+        "takers": _takers(found) if may(request.membership, ENGINEERS) else [],
+        "is_policy": project.policy_id == found.pk,
+    }
+    return render(request, "runs/artifact.html", context)
+
+
+def _find(project: Project, artifact_id: int) -> Artifact:
+    artifacts = Artifact.objects.select_related("produced_by", "created_by")
+    return get_object_or_404(artifacts, pk=artifact_id, project=project)
+
+
+def _facts(metadata: dict[str, Any]) -> list[tuple[str, Any]]:
+    shown = (bool, int, float, str)
+    return [
+        (name.replace("_", " ").capitalize(), "yes" if value is True else value)
+        for name, value in metadata.items()
+        if name not in METADATA_NOT_LISTED and isinstance(value, shown) and value not in ("", False)
+    ]
+
+
+def _takers(found: Artifact) -> list[tuple[Recipe, str]]:
+    """The recipes that can be started from this artifact, with the input role it would take."""
+    fitting = []
+    for recipe in registry.recipes().values():
+        roles = [
+            role
+            for role, declared in recipe.inputs.items()
+            if declared.kind == found.kind and declared.dataset_type in ("", found.dataset_type)
+        ]
+        if roles:
+            fitting.append((recipe, roles[0]))
+    return fitting
+
+
+@require_GET
+@member_required(*EXPERTS)
+def artifact_file(request: HttpRequest, project: Project, artifact_id: int, name: str) -> HttpResponse:
+    """One file, as a download: what was uploaded is never shown as a page of ours."""
+    found = get_object_or_404(Artifact, pk=artifact_id, project=project)
+    try:
+        path = find_file(found, name)
+    except FileNotFoundError as error:
+        raise Http404(str(error)) from error
+    return FileResponse(
+        open(path, "rb"),
+        as_attachment=True,
+        filename=path.name,
+        content_type="application/octet-stream",
+    )
+
+
+@csrf_exempt  # checked in `_upload`: the token is in the body, and the handlers must be set before it is read
+@require_http_methods(["GET", "POST"])
+@member_required(*ENGINEERS)
+def upload(request: HttpRequest, project: Project) -> HttpResponse:
+    bounded = BoundedUpload(request)
+    request.upload_handlers = [bounded, TemporaryFileUploadHandler(request)]
+    return _upload(request, project, bounded)
+
+
+@csrf_protect
+def _upload(request: HttpRequest, project: Project, bounded: BoundedUpload) -> HttpResponse:
+    if request.method == "GET":
+        return render(request, "runs/upload.html", {"project": project, "form": UploadForm()})
+    form = UploadForm(request.POST, request.FILES)
+    if bounded.exceeded:
+        form.errors.clear()
+        limit = f"The upload is larger than {filesizeformat(bounded.limit)}."
+        form.add_error("train", f"{limit} Split it, or ask the administrator to raise MAX_UPLOAD_BYTES.")
+    elif form.is_valid() and (made := _create(form, request, project)):
+        counts = ", ".join(f"{count:,} {split}" for split, count in made.metadata["counts"].items())
+        messages.success(request, f"“{made.name}” is ready: {counts}.")
+        return redirect("runs:artifact", project.slug, made.pk)
+    return render(request, "runs/upload.html", {"project": project, "form": form})
+
+
+def _create(form: UploadForm, request: HttpRequest, project: Project) -> Artifact | None:
+    data = form.cleaned_data
+    try:
+        return create_dataset(
+            project,
+            request.user,
+            data["dataset_type"],
+            data["name"],
+            **form.sources(),
+            licence=data["licence"],
+            origin=data["origin"],
+            paragraphs=data["text_documents"] == "paragraph",
+        )
+    except UploadError as error:
+        for problem in error.problems:
+            form.add_error(None, problem)
+        return None
