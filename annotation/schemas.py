@@ -67,6 +67,7 @@ class QueueOut(Schema):
 class AnswerOut(Schema):
     id: str = Field(..., description="The answer's letter in this claim.")
     text: str
+    cut: bool = Field(..., description="It reached the longest length and was cut there.")
     cut: bool = Field(..., description="It stopped at its token limit, not by itself.")
 
 

@@ -151,7 +151,7 @@ def advance(run: Run) -> None:
 
 
 def promote(round: Round, user: User) -> None:
-    """Make the round's policy the project's: the next round starts from it. Raises ValueError when it is not in review."""
+    """Make the round's policy the project's: the next round starts from it. Raises ValueError outside the review."""
     with transaction.atomic():
         _move(round, Round.Status.REVIEWING, Round.Status.PROMOTED, finished_at=timezone.now())
         Project.objects.filter(pk=round.project_id).update(policy=round.final_policy)

@@ -82,8 +82,7 @@ class Demo:
 
     def _demonstrated(self) -> set[str]:
         texts = {p.key: p.text for p in self.content.prompts}
-        limit = self.scale.limit_demonstrations or None
-        return {texts[d.prompt_key] for d in self.content.demonstrations[:limit]}
+        return {texts[d.prompt_key] for d in self.content.demonstrations}
 
     # A round: samples → rankings → reward model → PPO → blind review
 

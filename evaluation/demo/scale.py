@@ -1,4 +1,4 @@
-"""How large the demo is. The stock demo fits two CPU cores in a quarter of an hour; tests run a tiny one."""
+"""How large the demo is: the settings that differ from each recipe's own. Tests run a tiny one."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Scale:
-    """Settings of each stage's recipe; `limit_prompts` and `limit_demonstrations` shorten the content for tests."""
+    """Settings of each stage's recipe, and how many scripted annotators rank each task."""
 
-    limit_prompts: int = 0
-    limit_demonstrations: int = 0
     overlap: int = 1
     corpus: dict[str, Any] = field(default_factory=dict)
     tokenizer: dict[str, Any] = field(default_factory=lambda: {"vocab_size": 4096})
