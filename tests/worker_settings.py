@@ -3,7 +3,7 @@
 import os
 
 from studio.settings import *  # noqa: F403
-from studio.settings import DATABASES
+from studio.settings import DATABASES, RECIPES
 
 DATABASES["default"]["NAME"] = os.environ["TEST_DATABASE"]
-RECIPES = ["tests.counting"]
+RECIPES = [*RECIPES, "tests.counting"]
