@@ -96,8 +96,8 @@ def freeze_comparisons(
     ]
     if not rows:
         raise ValueError(
-            "There is no comparison to freeze that prefers one answer to another: rank answers to training prompts first "
-            "(ties, blind reviews and held-out prompts do not train)."
+            "There is no comparison to freeze that prefers one answer to another: rank answers to training prompts "
+            "first (ties, blind reviews and held-out prompts do not train)."
         )
     return _freeze(project, user, name or "Comparisons", "comparisons", split_rows(rows, test_fraction))
 
@@ -105,7 +105,7 @@ def freeze_comparisons(
 def freeze_prompts(
     project: Project, user: User, *, name: str = "", prompts: QuerySet[Prompt] | None = None
 ) -> Artifact:
-    """A dataset of prompts: train.jsonl those that may train, test.jsonl the held-out ones. Raises ValueError when empty."""
+    """A dataset of prompts: train.jsonl those that may train, test.jsonl the held-out ones. ValueError for none."""
     chosen = Prompt.objects.filter(project=project)
     if prompts is not None:
         chosen = chosen.filter(pk__in=prompts.values("pk"))

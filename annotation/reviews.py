@@ -98,7 +98,8 @@ def _match(
         lacking = [m.name for m in models if not any(m.pk in by_model for by_model in found.values())]
         who = ", ".join(lacking) or "Some model on each prompt"
         raise ValueError(
-            f"There are no prompts to compare on. Without completions there: {who}. Sample all models on one prompt set first."
+            f"There are no prompts to compare on. Without completions there: {who}. "
+            "Sample all models on one prompt set first."
         )
     return work
 

@@ -164,7 +164,8 @@ def _earlier_label(claim: Claim, key: str, digest: str) -> Label | None:
         return label_of(used)
     if claim.status == Claim.Status.SUBMITTED:
         raise AlreadySubmitted("This task has your answer already.")
-    if Claim.objects.filter(task=claim.task_id, annotator=claim.annotator_id, status=Claim.Status.SUBMITTED).exists():
+    others = Claim.objects.filter(task=claim.task_id, annotator=claim.annotator_id).exclude(pk=claim.pk)
+    if others.filter(status=Claim.Status.SUBMITTED).exists():
         raise AlreadySubmitted("You have answered this task already, under a later claim.")
     return None
 

@@ -10,6 +10,7 @@ from annotation.prompts import import_prompts
 from annotation.queue import add_demonstration_tasks, add_tasks, find_queue
 from studio.models import Project, User
 from studio.runs.models import Artifact
+from tests.postgres import on_postgres, postgres_server  # noqa: F401  (fixtures)
 
 
 @pytest.fixture
