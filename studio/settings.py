@@ -177,7 +177,6 @@ CELERY_TASK_DEFAULT_QUEUE = "cpu"
 CELERY_BEAT_SCHEDULE_FILENAME = str(VAR / "celerybeat-schedule")
 CELERY_BEAT_SCHEDULE = {
     "recover-runs": {"task": "studio.runs.tasks.recover_runs", "schedule": 5.0, "options": {"expires": 5}},
-    "watch-servers": {"task": "studio.serving.tasks.watch_servers", "schedule": 5.0, "options": {"expires": 5}},
 }
 
 # Runs
@@ -204,6 +203,9 @@ DEVICE_NAME = os.environ.get("STUDIO_DEVICE", os.uname().nodename)  # one lease,
 # Interactive servers
 MAX_SERVERS = int(os.environ.get("STUDIO_MAX_SERVERS", 1))
 SERVER_IDLE_SECONDS = int(os.environ.get("STUDIO_SERVER_IDLE_SECONDS", 600))
+SERVER_HOST = os.environ.get("STUDIO_SERVER_HOST", "127.0.0.1")  # this GPU host's address, as the web servers reach it
+SERVER_CPU_KV_CACHE_GIB = int(os.environ.get("STUDIO_SERVER_CPU_KV_CACHE_GIB", 1))
+SERVER_COMMAND = os.environ.get("STUDIO_SERVER_COMMAND", "").split()  # instead of vLLM's own API server module
 
 LOGGING = {
     "version": 1,

@@ -76,3 +76,25 @@ def check_servable(path: Path, name: str = "") -> dict[str, Any]:
             "or use a GPU host."
         )
     return config
+
+
+def has_chat_template(path: Path) -> bool:
+    """Whether the tokenizer in `path` brings one, as its own file or in tokenizer_config.json."""
+    return bool(_chat_template(Path(path)))
+
+
+def end_of_turn_ids(path: Path) -> list[int]:
+    """Ids of ChatML's `<|im_end|>` where the chat template ends turns with it; a model may have another end token."""
+    path = Path(path)
+    if "<|im_end|>" not in _chat_template(path) or not (path / "tokenizer.json").is_file():
+        return []
+    tokenizer = json.loads((path / "tokenizer.json").read_text(encoding="utf8"))
+    return [token["id"] for token in tokenizer.get("added_tokens", []) if token["content"] == "<|im_end|>"]
+
+
+def _chat_template(path: Path) -> str:
+    if (path / "chat_template.jinja").is_file():
+        return (path / "chat_template.jinja").read_text(encoding="utf8")
+    if (path / "tokenizer_config.json").is_file():
+        return str(json.loads((path / "tokenizer_config.json").read_text(encoding="utf8")).get("chat_template") or "")
+    return ""
