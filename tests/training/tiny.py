@@ -27,10 +27,16 @@ def save_model(path: Path, kind: str = "llama", seed: int = 0, layers: int = 1) 
     """A model directory: Llama or GPT-NeoX, hidden size 64, head size 32, float32, no chat template."""
     torch.manual_seed(seed)
     fast = tokenizer()
-    sizes = dict(
-        vocab_size=len(fast), hidden_size=64, intermediate_size=96, num_hidden_layers=layers, num_attention_heads=2,
-        max_position_embeddings=256, eos_token_id=fast.eos_token_id, pad_token_id=fast.pad_token_id,
-    )  # fmt: skip
+    sizes = {
+        "vocab_size": len(fast),
+        "hidden_size": 64,
+        "intermediate_size": 96,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 2,
+        "max_position_embeddings": 256,
+        "eos_token_id": fast.eos_token_id,
+        "pad_token_id": fast.pad_token_id,
+    }
     model = LlamaForCausalLM(LlamaConfig(**sizes)) if kind == "llama" else GPTNeoXForCausalLM(GPTNeoXConfig(**sizes))
     model.save_pretrained(path)
     fast.save_pretrained(path)

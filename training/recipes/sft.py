@@ -9,7 +9,9 @@ and dialogues with several trained turns.
 
 from __future__ import annotations
 
+import json
 import os
+import random
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,6 +57,14 @@ class SFTOptions:
         maximum=131072,
         group="Training",
     )
+    validation_share: float = option(
+        0.1,
+        "Validation share",
+        "Of the demonstrations, taken by prompt when the dataset has no test split; 0: none.",
+        minimum=0.0,
+        maximum=0.5,
+        group="Training",
+    )
     completion_only_loss: bool = option(
         True, "Loss on the answer only", "Otherwise on the prompt too.", group="Training"
     )
@@ -87,7 +97,7 @@ class SFTOptions:
     measure_finished: int = option(
         0,
         "Prompts for the finished rate",
-        "Test prompts answered before and after, to see how many answers end by themselves; 0: not measured.",
+        "Held-out prompts answered before and after, to see how many answers end by themselves; 0: not measured.",
         minimum=0,
         maximum=100000,
         group="Watching",
@@ -117,6 +127,13 @@ RECIPE = Recipe(
             "Trained on: the train split. The test split, where there is one, gives the validation loss.",
             dataset_type="demonstrations",
         ),
+        "prompts": Input(
+            "dataset",
+            "Prompts",
+            "Their test split is answered for the samples and the finished rate; without it the held-out demonstrations' are.",
+            dataset_type="prompts",
+            required=False,
+        ),
     },
     outputs={"model": "model"},
     launcher="deepspeed",
@@ -127,9 +144,13 @@ def run(directory: RunDirectory) -> None:
     options: SFTOptions = directory.config
     train_rows = read_split(directory.input("dataset"), "demonstrations", "train")
     test_rows = read_split(directory.input("dataset"), "demonstrations", "test", required=False)
-    if options.measure_finished and not test_rows:
+    if not test_rows:
+        train_rows, test_rows = hold_out(train_rows, options.validation_share, options.seed)
+    prompts = directory.optional_input("prompts")
+    asked = read_split(prompts, "prompts", "test") if prompts else test_rows
+    if options.measure_finished and not asked:
         raise ValueError(
-            "The finished rate is measured on test prompts, but the dataset has no test split: set it to 0."
+            "The finished rate needs held-out prompts: give prompts, demonstrations with a test split, or a validation share."
         )
     language_models.check_model_directory(directory.input("model"))
 
@@ -149,7 +170,7 @@ def run(directory: RunDirectory) -> None:
         )
 
     trainer = _make_trainer(directory, model, tokenizer, train, trainer_files(directory))
-    observer = Observer(directory, trainer, tokenizer, test, test_rows or train_rows)
+    observer = Observer(directory, trainer, tokenizer, test, asked or train_rows)
     trainer.add_callback(_observing_callback(observer))
     trainer.train(resume_from_checkpoint=checkpoint)
     raise_if_stopped(directory, trainer.state)
@@ -166,6 +187,19 @@ def run(directory: RunDirectory) -> None:
             metrics |= {f"{name}_before": before[name], f"{name}_after": after[name]}
     base = directory.input_info("model")[0]
     directory.finish(metrics, {"model": {**metadata, "base": base["name"], "licence": base["metadata"].get("licence")}})
+
+
+def hold_out(
+    rows: list[dict[str, Any]], share: float, seed: int
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """(train, validation): a share of the prompts, at least one if any; demonstrations of one prompt stay together."""
+    prompts = list(dict.fromkeys(json.dumps(row["prompt"]) for row in rows))
+    count = min(max(1, round(share * len(prompts))), len(prompts) - 1) if share else 0
+    held = set(random.Random(seed).sample(prompts, count))
+    parts: tuple[list[dict[str, Any]], list[dict[str, Any]]] = [], []
+    for row in rows:
+        parts[json.dumps(row["prompt"]) in held].append(row)
+    return parts
 
 
 def _configure_process() -> None:
