@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from annotation.statistics.intervals import wilson
+from annotation.statistics.intervals import bootstrap_mean, wilson
 from evaluation.harness.heldout import TASK as HELDOUT
 from evaluation.harness.heldout import heldout_rows
 from evaluation.harness.language_model import DTYPES, load_language_model, rolling_loglikelihoods, work_offline
@@ -219,17 +219,17 @@ def task_rows(model: str, task: str, results: dict[str, Any]) -> list[Row]:
 def metric_interval(
     metric: str, value: float, stderr: float | None, scores: list[Any]
 ) -> tuple[float | None, float | None]:
-    """95 % interval: Wilson's for means of zeros and ones; on the log scale for perplexities, which cannot fall
-    below 0; else value ± 1.96 standard errors.
+    """95 % interval from each document's score: Wilson's for means of zeros and ones; for perplexity, whose scores are
+    log-likelihoods, e to the bootstrap interval of their mean; else value ± 1.96 standard errors.
     """
     if scores and all(score in (0, 1) for score in scores) and abs(sum(scores) / len(scores) - value) < 1e-9:
         interval = wilson(sum(scores), len(scores))
         return interval.low, interval.high
+    if metric == "perplexity" and scores:
+        _, low, high, _, _ = bootstrap_mean(scores)
+        return (None, None) if low is None else (math.exp(-high), math.exp(-low))
     if stderr is None:
         return None, None
-    if "perplexity" in metric and value > 0:
-        spread = math.exp(Z95 * stderr / value)
-        return value / spread, value * spread
     return value - Z95 * stderr, value + Z95 * stderr
 
 
