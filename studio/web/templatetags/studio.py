@@ -135,12 +135,10 @@ def _ago(moment: datetime) -> str:
     seconds = (timezone.now() - moment).total_seconds()
     if seconds < 0:
         return f"in {duration(-seconds)}"
-    if seconds < 45:
+    if seconds < 60:
         return "just now"
-    for size, unit in ((86400, "day"), (3600, "hour"), (60, "minute")):
-        count = round(seconds / size)
-        if count >= 1 and (unit != "day" or seconds >= 22 * 3600):
-            break
+    size, unit = next(pair for pair in ((86400, "day"), (3600, "hour"), (60, "minute")) if seconds >= pair[0])
+    count = int(seconds // size)
     if unit == "day" and count > 30:
         return timezone.localtime(moment).strftime("%-d %b %Y")
     return f"{count} {unit}{'s' if count != 1 else ''} ago"
