@@ -34,6 +34,7 @@ from annotation.schemas import (
     QueueOut,
     ReleaseIn,
     SubmitIn,
+    Text,
     claim_out,
     label_out,
     queue_out,
@@ -52,13 +53,20 @@ class TokenAuth(HttpBearer):
         return user
 
 
+class PageAuth(SessionAuth):
+    """The pages' session, with a CSRF token. Without a session there is nothing to protect: 401, not 403."""
+
+    def _get_key(self, request: HttpRequest) -> str | None:
+        return super()._get_key(request) if request.user.is_authenticated else None
+
+
 api = NinjaAPI(
     title="Studio",
     version="1",
     description=__doc__ or "",
     urls_namespace="api-v1",
     docs_url=None,  # its page needs inline styles, which our content security policy refuses
-    auth=[TokenAuth(), SessionAuth()],
+    auth=[TokenAuth(), PageAuth()],
 )
 REFUSED = {401: ErrorOut, 403: ErrorOut, 404: ErrorOut, 422: ErrorOut}
 
@@ -106,7 +114,7 @@ def list_projects(request: HttpRequest) -> Any:
 
 
 @api.get("/projects/{slug}/guideline", response={200: dict[str, Any], **REFUSED}, tags=["projects"])
-def read_guideline(request: HttpRequest, slug: str) -> Any:
+def read_guideline(request: HttpRequest, slug: Text) -> Any:
     """The guideline in force, in Markdown."""
     guideline = member(request, slug).project.guideline
     if guideline is None:
@@ -117,11 +125,11 @@ def read_guideline(request: HttpRequest, slug: str) -> Any:
 @api.get("/projects/{slug}/prompts", response={200: PromptPage, **REFUSED}, tags=["prompts"])
 def list_prompts(
     request: HttpRequest,
-    slug: str,
+    slug: Text,
     limit: int = Query(100, ge=1, le=1000),
     offset: int = Query(0, ge=0, le=10_000_000),
-    split: str = "",
-    cluster: str = "",
+    split: Text = "",
+    cluster: Text = "",
 ) -> Any:
     """The project's prompts in the order they came."""
     found = Prompt.objects.filter(project=member(request, slug).project)
@@ -133,7 +141,7 @@ def list_prompts(
 
 
 @api.post("/projects/{slug}/prompts", response={201: PromptsImported, **REFUSED}, tags=["prompts"])
-def add_prompts(request: HttpRequest, slug: str, body: PromptsIn) -> Any:
+def add_prompts(request: HttpRequest, slug: Text, body: PromptsIn) -> Any:
     """Add prompts, all or none; those that are there already are counted as known."""
     project = member(request, slug, ENGINEERS).project
     done = import_prompts(project, body.prompts, request.user, source=body.source, test_fraction=body.test_fraction)
@@ -144,7 +152,7 @@ def add_prompts(request: HttpRequest, slug: str, body: PromptsIn) -> Any:
 
 
 @api.get("/queues", response={200: list[QueueOut], **REFUSED}, tags=["work"])
-def list_queues(request: HttpRequest, project: str = "") -> Any:
+def list_queues(request: HttpRequest, project: Text = "") -> Any:
     """The open queues of your projects (or of one, by its slug)."""
     projects = [member(request, project).project] if project else list(request.user.projects.all())
     queues = list(Queue.objects.filter(project__in=projects, is_open=True).select_related("project"))
@@ -238,14 +246,14 @@ def read_claim(claim_id: int) -> ClaimOut:
 
 
 @api.get("/projects/{slug}/failure-classes", response={200: list[FailureClassOut], **REFUSED}, tags=["failures"])
-def list_failure_classes(request: HttpRequest, slug: str) -> Any:
+def list_failure_classes(request: HttpRequest, slug: Text) -> Any:
     """The failure classes of the project with the number of their examples."""
     found = FailureClass.objects.filter(project=member(request, slug).project)
     return list(found.values("id", "name", "description", "severity").annotate(examples=Count("examples")))
 
 
 @api.post("/projects/{slug}/failure-classes", response={201: FailureClassOut, **REFUSED}, tags=["failures"])
-def add_failure_class(request: HttpRequest, slug: str, body: FailureClassIn) -> Any:
+def add_failure_class(request: HttpRequest, slug: Text, body: FailureClassIn) -> Any:
     """A new failure class. For SMEs and engineers."""
     project = member(request, slug, EXPERTS).project
     made = failures.add_class(project, body.name, request.user, description=body.description, severity=body.severity)

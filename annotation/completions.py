@@ -53,7 +53,7 @@ def _completion(
         sampling["model_name"] = model["name"]  # drawn by hand from a model that is no artifact here
     return Completion(
         prompt=prompts[message_key(row["prompt"])],
-        text=row["completion"],
+        text=row["completion"].replace("\0", "\ufffd"),  # PostgreSQL stores no NUL
         model=known,
         run=artifact.produced_by,
         artifact=artifact,

