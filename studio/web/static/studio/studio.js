@@ -122,10 +122,12 @@ document.addEventListener("keydown", (event) => {
 
 /* ---- htmx ---- */
 let requests = 0;
-document.addEventListener("htmx:beforeRequest", () => { requests += 1; root.classList.add("busy"); });
-document.addEventListener("htmx:afterRequest", () => { requests -= 1; if (requests <= 0) root.classList.remove("busy"); });
-document.addEventListener("htmx:sendError", () => window.studio.toast("The studio cannot be reached. What you typed is still here: try again.", "error"));
+const isPoll = (event) => event.detail.elt.matches("[data-quiet]"); // asks again by itself: no sign of activity, no toast
+document.addEventListener("htmx:beforeRequest", (event) => { if (!isPoll(event)) { requests += 1; root.classList.add("busy"); } });
+document.addEventListener("htmx:afterRequest", (event) => { if (!isPoll(event)) { requests -= 1; if (requests <= 0) root.classList.remove("busy"); } });
+document.addEventListener("htmx:sendError", (event) => isPoll(event) || window.studio.toast("The studio cannot be reached. What you typed is still here: try again.", "error"));
 document.addEventListener("htmx:responseError", (event) => {
+  if (isPoll(event)) return;
   const status = event.detail.xhr.status;
   if (status === 401 || status === 403) window.studio.toast("You may not do that, or your session has ended. Sign in again in another tab, then retry.", "error");
   else if (status >= 500) window.studio.toast("The studio failed to answer. Nothing was changed: try again.", "error");
