@@ -33,8 +33,8 @@ def find_file(artifact: Artifact, name: str) -> Path:
     root = artifact.directory.resolve()
     try:
         path = (root / name).resolve()
-    except (OSError, ValueError):  # a loop of links, a NUL byte
-        path = root
-    if not path.is_relative_to(root) or not path.is_file():
-        raise FileNotFoundError(f"'{name}' is no file of this artifact.")
-    return path
+        if path.is_relative_to(root) and path.is_file():
+            return path
+    except (OSError, ValueError):  # a loop of links, a name too long, a NUL byte
+        pass
+    raise FileNotFoundError(f"'{name}' is no file of this artifact.")

@@ -9,7 +9,6 @@ from django.core.files.uploadhandler import TemporaryFileUploadHandler
 from django.core.paginator import Paginator
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.template.defaultfilters import filesizeformat
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_GET, require_http_methods
 
@@ -22,6 +21,7 @@ from studio.runs.forms import UploadForm
 from studio.runs.models import Artifact, RunInput
 from studio.runs.previews import preview
 from studio.runs.uploads import BoundedUpload, UploadError, create_dataset
+from studio.web.templatetags.studio import filesize
 
 PAGE = 25
 SHOWN_USES = 50
@@ -130,7 +130,7 @@ def _upload(request: HttpRequest, project: Project, bounded: BoundedUpload) -> H
     form = UploadForm(request.POST, request.FILES)
     if bounded.exceeded:
         form.errors.clear()
-        limit = f"The upload is larger than {filesizeformat(bounded.limit)}."
+        limit = f"The upload is larger than {filesize(bounded.limit)}."
         form.add_error("train", f"{limit} Split it, or ask the administrator to raise MAX_UPLOAD_BYTES.")
     elif form.is_valid() and (made := _create(form, request, project)):
         counts = ", ".join(f"{count:,} {split}" for split, count in made.metadata["counts"].items())

@@ -9,6 +9,8 @@ from studio.runs import registry
 from studio.runs.contract import Option, Recipe, options
 from studio.runs.models import Run
 
+NOT_SET = "not set"
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -18,6 +20,10 @@ class Setting:
     value: str
     default: str
     changed: bool
+
+    @property
+    def is_set(self) -> bool:
+        return self.value != NOT_SET
 
 
 @dataclass(frozen=True)
@@ -77,5 +83,5 @@ def show_value(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if value is None or value == "":
-        return "not set"
+        return NOT_SET
     return f"{value:g}" if isinstance(value, float) else str(value)

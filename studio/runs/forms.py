@@ -13,13 +13,13 @@ from typing import Any
 
 from django import forms
 from django.conf import settings
-from django.template.defaultfilters import filesizeformat
 
 from studio.models import Project
 from studio.runs import registry
 from studio.runs.contract import DATASET_TYPES, ConfigError, Input, Option, Recipe, options
 from studio.runs.models import Artifact, Run
 from studio.runs.uploads import Source
+from studio.web.templatetags.studio import filesize
 
 FIELD = "runs/field.html"
 CLOSED_GROUPS = ("advanced", "hardware", "machine", "watching")  # whose defaults mostly stand; they start closed
@@ -40,12 +40,13 @@ class RunForm(forms.Form):
     def __init__(self, recipe: Recipe, project: Project, *args: Any, repeat_of: Run | None = None, **kwargs: Any):
         self.recipe, self.project, self.repeat_of = recipe, project, repeat_of
         initial = _initial(recipe, repeat_of) | (kwargs.pop("initial", None) or {})
-        super().__init__(*args, initial=initial, **kwargs)
+        super().__init__(*args, initial=initial, label_suffix="", **kwargs)
         self.fields["title"] = forms.CharField(
             max_length=160, required=False, label="Title", help_text=f"Left empty: “{recipe.title}”."
         )
+        artifacts = choosable(project, recipe)
         for role, declared in recipe.inputs.items():
-            self.fields[f"input-{role}"] = _input_field(project, declared)
+            self.fields[f"input-{role}"] = _input_field(declared, artifacts[role])
         for o in options(recipe.config):
             self.fields[f"config-{o.name}"] = _option_field(o)
 
@@ -61,7 +62,7 @@ class RunForm(forms.Form):
             by_group.setdefault(o.group, []).append(self[f"config-{o.name}"])
         return [
             FieldGroup(
-                title=group or "Settings",
+                title=group or "General",
                 fields=fields,
                 collapsed=group.lower() in CLOSED_GROUPS and not any(field.errors for field in fields),
             )
@@ -112,16 +113,6 @@ def _as_text(o: Option, value: Any) -> Any:
     return "" if value is None else value
 
 
-class ArtifactChoice(forms.ModelChoiceField):
-    def label_from_instance(self, artifact: Artifact) -> str:
-        return artifact_label(artifact)
-
-
-class ArtifactChoices(forms.ModelMultipleChoiceField):
-    def label_from_instance(self, artifact: Artifact) -> str:
-        return artifact_label(artifact)
-
-
 def artifact_label(artifact: Artifact) -> str:
     """Name, number and age: names alone are not unique."""
     counts = artifact.metadata.get("counts") or {}
@@ -129,27 +120,35 @@ def artifact_label(artifact: Artifact) -> str:
     return f"{artifact.name} (#{artifact.pk}, {artifact.created_at:%d %b %Y %H:%M}{size})"
 
 
-def choosable(project: Project, declared: Input) -> Any:
-    """The project's artifacts that fit an input, newest first."""
-    found = Artifact.objects.filter(project=project, kind=declared.kind)
-    return found.filter(metadata__type=declared.dataset_type) if declared.dataset_type else found
+def choosable(project: Project, recipe: Recipe) -> dict[str, list[Artifact]]:
+    """The project's artifacts that fit each input role, newest first."""
+    kinds = {declared.kind for declared in recipe.inputs.values()}
+    found = list(Artifact.objects.filter(project=project, kind__in=kinds)) if kinds else []
+    return {
+        role: [a for a in found if a.kind == i.kind and i.dataset_type in ("", a.dataset_type)]
+        for role, i in recipe.inputs.items()
+    }
 
 
-def _input_field(project: Project, declared: Input) -> forms.Field:
+def _input_field(declared: Input, artifacts: list[Artifact]) -> forms.Field:
     wanted = f"{declared.kind} of type {declared.dataset_type}" if declared.dataset_type else declared.kind
     message = f"{declared.label}: choose an artifact of this project (kind: {wanted})."
+    by_key = {str(artifact.pk): artifact for artifact in artifacts}
+    choices = [(key, artifact_label(artifact)) for key, artifact in by_key.items()]
     common: dict[str, Any] = {
-        "queryset": choosable(project, declared),
+        "coerce": by_key.__getitem__,
         "required": False,  # submit_run says what is missing
         "label": declared.label,
         "help_text": declared.help,
         "template_name": FIELD,
+        "error_messages": {"invalid_choice": message, "invalid_list": message},
     }
+    field: forms.Field
     if declared.many:
-        messages = {"invalid_choice": message, "invalid_pk_value": message, "invalid_list": message}
-        field: forms.Field = ArtifactChoices(widget=forms.CheckboxSelectMultiple, error_messages=messages, **common)
+        field = forms.TypedMultipleChoiceField(choices=choices, widget=forms.CheckboxSelectMultiple, **common)
     else:
-        field = ArtifactChoice(empty_label="—", error_messages={"invalid_choice": message}, **common)
+        field = forms.TypedChoiceField(choices=[("", "—"), *choices], empty_value=None, **common)
+    field.none_yet = not artifacts
     field.makers = [r for r in registry.recipes().values() if declared.kind in r.outputs.values()]
     field.optional = not declared.required
     field.takes_upload = declared.kind == "dataset"
@@ -207,10 +206,14 @@ def _scalar_type(o: Option) -> Any:
 
 def _bounds(o: Option) -> str:
     if o.minimum is not None and o.maximum is not None:
-        return f"From {o.minimum:,g} to {o.maximum:,g}."
+        return f"From {_plain(o.minimum)} to {_plain(o.maximum)}."
     if o.minimum is not None:
-        return f"At least {o.minimum:,g}."
-    return f"At most {o.maximum:,g}." if o.maximum is not None else ""
+        return f"At least {_plain(o.minimum)}."
+    return f"At most {_plain(o.maximum)}." if o.maximum is not None else ""
+
+
+def _plain(bound: float) -> str:
+    return f"{int(bound):,}" if bound == int(bound) else f"{bound:g}"
 
 
 class UploadForm(forms.Form):
@@ -253,7 +256,7 @@ class UploadForm(forms.Form):
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        limit = filesizeformat(settings.MAX_UPLOAD_BYTES)
+        limit = filesize(settings.MAX_UPLOAD_BYTES)
         self.fields[
             "train"
         ].help_text = f"JSONL (one JSON object a line, UTF-8) or, for text, .txt. At most {limit} in all."

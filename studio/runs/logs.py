@@ -21,4 +21,4 @@ def read_tail(path: Path, limit: int = TAIL_BYTES) -> str:
     if size > limit:
         tail = tail[tail.find(b"\n") + 1 :]
     text = ANSI.sub("", tail.decode("utf8", errors="replace")).replace("\r\n", "\n")
-    return "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
+    return "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in text.rstrip().split("\n"))

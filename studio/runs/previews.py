@@ -133,8 +133,11 @@ def _as_messages(row: dict[str, Any]) -> dict[str, Any]:
     """Prompts and answers that are plain texts become messages, so that a page has one shape to show."""
     shown = dict(row)
     for column in ("prompt", "completion", "chosen", "rejected"):
-        if isinstance(row.get(column), str):
-            shown[column] = [{"role": "user" if column == "prompt" else "assistant", "content": row[column]}]
+        value = row.get(column)
+        if isinstance(value, str):
+            shown[column] = [{"role": "user" if column == "prompt" else "assistant", "content": value}]
+        elif column in row:
+            shown[column] = [turn for turn in value if isinstance(turn, dict)] if isinstance(value, list) else []
     return shown
 
 

@@ -63,7 +63,7 @@ class Chart {
     this.legend = document.createElement("ul");
     this.legend.className = "chart-legend";
     this.details = document.createElement("details");
-    this.details.innerHTML = "<summary>Values as a table</summary><div class='table-wrap' tabindex='0' role='region'></div>";
+    this.details.innerHTML = "<summary>Values as a table</summary><div class='table-wrap' tabindex='0' role='group'></div>";
     this.details.lastChild.setAttribute("aria-label", `${figure.dataset.chart}: values`);
     this.details.addEventListener("toggle", () => this.fillTable());
     figure.append(this.legend, this.details);
