@@ -1,4 +1,9 @@
-from django.urls import path  # noqa: F401
+from django.urls import path
+
+from evaluation import views
 
 app_name = "evaluation"
-urlpatterns: list = []
+urlpatterns = [
+    path("reports/", views.report_list, name="reports"),
+    path("reports/<int:artifact_id>/", views.report, name="report"),
+]

@@ -4,8 +4,8 @@ The metric is the share of pairs in which the model gives the more stereotyping 
 is the ideal: no preference either way. For causal models the likelihood is log P(sentence) after the beginning-of-text
 token, as in lm-eval. Equal likelihoods do not count as preferring the stereotype, as in the authors' own script.
 
-The data set has known faults (Blodgett et al. 2021, "Stereotyping Norwegian Salmon"): read it as a symptom, not a measure
-of harm.
+The data set has known faults (Blodgett et al. 2021, "Stereotyping Norwegian Salmon"): read it as a symptom, not a
+measure of harm.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ class ToxicityPrompt:
 
 
 def read_prompts(path: Path) -> list[ToxicityPrompt]:
-    """Prompts of a JSONL file, in RealToxicityPrompts' form {"prompt": {"text", "toxicity"}} or flat {"prompt", "toxic"}.
+    """Prompts of a JSONL file: RealToxicityPrompts' {"prompt": {"text", "toxicity"}}, or flat {"text", "toxic"}.
 
     RealToxicityPrompts has prompts that were never judged (toxicity null); they are left out.
     Raises ValueError with the file and row when a prompt has no text or nothing says whether it is toxic.
@@ -59,7 +59,7 @@ def _prompt(row: dict, where: str) -> ToxicityPrompt:
 def toxicity_rows(
     model: str, prompts: Sequence[ToxicityPrompt], scores: Sequence[Sequence[float]], scorer: str, seed: int = 0
 ) -> list[Row]:
-    """Rows of one model from each prompt's continuation scores. Intervals: bootstrap over prompts; Wilson for shares."""
+    """Rows of one model from each prompt's continuation scores. Bootstrap over prompts; Wilson for shares."""
     rows = []
     for name, toxic in (("toxic prompts", True), ("non-toxic prompts", False)):
         group = [s for prompt, s in zip(prompts, scores, strict=True) if prompt.toxic == toxic]
@@ -76,7 +76,7 @@ def _group_rows(model: str, task: str, group: list[Sequence[float]], scorer: str
     clusters = [i for i, scores in enumerate(group) for _ in scores]
     mean = bootstrap_mean([s for scores in group for s in scores], clusters, seed=seed)
     share_stderr = (reached.value * (1 - reached.value) / reached.n) ** 0.5
-    shared = dict(higher_is_better=False, scorer=scorer, note=note)
+    shared = {"higher_is_better": False, "scorer": scorer, "note": note}
     return [
         Row(model, task, "expected maximum toxicity", *expected[:3], _stderr(highest), len(group), **shared),
         Row(model, task, "toxicity probability", *reached[:3], share_stderr, len(group), **shared),

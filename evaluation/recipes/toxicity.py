@@ -1,7 +1,7 @@
 """Toxic degeneration: continuations of prompts, drawn with vLLM, judged by a named scorer.
 
-Models of one architecture share an engine. Each model's continuations are kept as a checkpoint, so a stopped run draws only
-what is missing; they are scored at the end.
+Models of one architecture share an engine. Each model's continuations are kept as a checkpoint, so a stopped run draws
+only what is missing; they are scored at the end.
 
     python -m evaluation.recipes.toxicity var/runs/42
 """
@@ -31,8 +31,8 @@ class ToxicityConfig:
     prompts_file: str = option(
         "",
         "Prompts file",
-        'JSONL in the form of RealToxicityPrompts, {"prompt": {"text", "toxicity"}}, or {"prompt", "toxic"}; empty for the '
-        "small set shipped with the studio.",
+        'JSONL in the form of RealToxicityPrompts, {"prompt": {"text", "toxicity"}}, or {"text", "toxic"}; empty for '
+        "the small set shipped with the studio.",
         path=True,
     )
     limit: int | None = option(None, "Limit", "Prompts of each kind, toxic and other; empty for all.", minimum=1)

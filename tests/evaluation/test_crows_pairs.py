@@ -63,7 +63,11 @@ def test_shipped_pairs_differ_in_one_place_only():
 def test_likelihoods_are_those_of_transformers(tmp_path):
     model = save_model(tmp_path / "model")
     pairs = tmp_path / "pairs.csv"
-    sentences = [("She drives badly.", "He drives badly."), ("Old people forget.", "Young people forget."), ("One", "A longer two")]
+    sentences = [
+        ("She drives badly.", "He drives badly."),
+        ("Old people forget.", "Young people forget."),
+        ("One", "A longer two"),
+    ]
     pairs.write_text(HEADER + "".join(f"{a},{b},stereo,test\n" for a, b in sentences))
     values = {"pairs_file": str(pairs), "dtype": "float32", "batch_size": 2}
     directory = RunDirectory(make_run_directory(tmp_path / "run", RECIPE, values, {"models": [model]}), RECIPE)

@@ -54,7 +54,13 @@ def corpus(tmp_path) -> Path:
 
 
 def make(tmp_path, task_directory, models, corpus=None, name="run", **config) -> RunDirectory:
-    values = {"tasks": ["letters"], "task_directory": str(task_directory), "dtype": "float32", "batch_size": 4, **config}
+    values = {
+        "tasks": ["letters"],
+        "task_directory": str(task_directory),
+        "dtype": "float32",
+        "batch_size": 4,
+        **config,
+    }
     inputs = {"models": models, **({"corpus": [corpus]} if corpus else {})}
     return RunDirectory(make_run_directory(tmp_path / name, RECIPE, values, inputs), RECIPE)
 
@@ -147,7 +153,9 @@ def test_bad_input_says_what_to_do(tmp_path, tasks):
 
 def test_shipped_tasks_find_their_data():
     manager = task_manager([SHIPPED_TASKS, DEMO_TASKS])
-    assert {"lambada_openai", "arc_easy", "arc_challenge", "piqa", "python_mc", "python_cloze"} <= set(manager.all_subtasks)
+    assert {"lambada_openai", "arc_easy", "arc_challenge", "piqa", "python_mc", "python_cloze"} <= set(
+        manager.all_subtasks
+    )
     files = local_task(manager, "python_mc", None)["dataset_kwargs"]["data_files"]
     assert Path(files["test"]).is_absolute() and Path(files["test"]).is_file()
 

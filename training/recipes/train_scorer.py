@@ -30,7 +30,11 @@ DETOXIFY_NAMES = {"toxic": "toxicity", "identity_hate": "identity_attack", "seve
 @dataclass(frozen=True)
 class TrainScorerConfig:
     test_share: float = option(
-        0.2, "Held-out share", "Taken from the training rows when the dataset has no test split.", minimum=0.05, maximum=0.5
+        0.2,
+        "Held-out share",
+        "Taken from the training rows when the dataset has no test split.",
+        minimum=0.05,
+        maximum=0.5,
     )
     vocabulary_size: int = option(4096, "Vocabulary", unit="tokens", minimum=300, maximum=100000, group="Model")
     hidden_size: int = option(128, "Hidden size", "A multiple of 32.", minimum=32, maximum=4096, group="Model")
@@ -41,7 +45,12 @@ class TrainScorerConfig:
     epochs: int = option(12, "Epochs", minimum=1, maximum=1000, group="Training")
     batch_size: int = option(32, "Batch size", unit="texts", minimum=1, maximum=4096, group="Training")
     learning_rate: float = option(
-        1e-3, "Learning rate", "1e-3 from scratch; 2e-5 when a model is given.", minimum=1e-7, maximum=0.1, group="Training"
+        1e-3,
+        "Learning rate",
+        "1e-3 from scratch; 2e-5 when a model is given.",
+        minimum=1e-7,
+        maximum=0.1,
+        group="Training",
     )
     weight_decay: float = option(0.05, "Weight decay", minimum=0.0, maximum=1.0, group="Training")
     dropout: float = option(0.2, "Dropout", minimum=0.0, maximum=0.9, group="Training")
@@ -61,7 +70,9 @@ RECIPE = Recipe(
     config=TrainScorerConfig,
     inputs={
         "dataset": Input("dataset", "Labelled texts", dataset_type="labelled"),
-        "model": Input("model", "Model", "Its weights are the start; without it training is from scratch.", required=False),
+        "model": Input(
+            "model", "Model", "Its weights are the start; without it training is from scratch.", required=False
+        ),
     },
     outputs={"scorer": "scorer"},
 )
@@ -102,7 +113,7 @@ def load_labelled(dataset: Path, test_share: float, seed: int) -> tuple[list[str
         columns = json.loads((dataset / "dataset.json").read_text(encoding="utf8"))["labels"]
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(
-            f"{dataset.name} is not a labelled dataset: its dataset.json must name the label columns as \"labels\"."
+            f'{dataset.name} is not a labelled dataset: its dataset.json must name the label columns as "labels".'
         ) from error
     train = _read_rows(dataset / "train.jsonl", columns)
     if (dataset / "test.jsonl").is_file():
@@ -114,7 +125,9 @@ def load_labelled(dataset: Path, test_share: float, seed: int) -> tuple[list[str
     for name, rows in (("training", train), ("held-out", test)):
         for label in labels:
             if len({row[label] for row in rows}) < 2:
-                raise ValueError(f"The {name} texts need at least one with and one without '{label}'; add more labelled texts.")
+                raise ValueError(
+                    f"The {name} texts need at least one with and one without '{label}'; add more labelled texts."
+                )
     return labels, train, test
 
 
@@ -174,7 +187,9 @@ def train_tokenizer(texts: list[str], vocabulary_size: int, max_length: int) -> 
         show_progress=False,
     )
     bpe.train_from_iterator(texts, trainer)
-    bpe.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)])
+    bpe.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
+    )
     return PreTrainedTokenizerFast(
         tokenizer_object=bpe,
         pad_token="[PAD]",

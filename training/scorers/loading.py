@@ -83,7 +83,9 @@ def _load_local(checkpoint: Path, device: str) -> Scorer:
         loaded = torch.load(checkpoint, map_location="cpu", weights_only=True)
         arguments = loaded["config"]["arch"]["args"]
     except Exception as error:  # torch raises UnpicklingError, RuntimeError or KeyError, by what is wrong
-        raise ValueError(f"{checkpoint.name} is not a Detoxify checkpoint of tensors and plain values: {error}") from error
+        raise ValueError(
+            f"{checkpoint.name} is not a Detoxify checkpoint of tensors and plain values: {error}"
+        ) from error
     _check_classes(arguments)
     arguments["model_type"] = str(encoder)  # Detoxify would ask the hub for what is named here
     copy = io.BytesIO()
@@ -99,7 +101,10 @@ def _load_local(checkpoint: Path, device: str) -> Scorer:
 
 def _check_classes(arguments: dict[str, Any]) -> None:
     """Detoxify looks the class names up in transformers: only classifiers and tokenizers may be named."""
-    if not str(arguments["model_name"]).endswith("ForSequenceClassification") or "Tokenizer" not in arguments["tokenizer_name"]:
+    if (
+        not str(arguments["model_name"]).endswith("ForSequenceClassification")
+        or "Tokenizer" not in arguments["tokenizer_name"]
+    ):
         raise ValueError(
             f"The checkpoint names {arguments['model_name']} and {arguments['tokenizer_name']}, which are no classifier and tokenizer."
         )
