@@ -239,7 +239,7 @@ def find_claim(request: HttpRequest, claim_id: int) -> Claim:
 
 def read_claim(claim_id: int) -> ClaimOut:
     found = Claim.objects.select_related("task__queue", "task__prompt", "guideline", "draft").get(pk=claim_id)
-    return claim_out(found, Completion.objects.in_bulk(found.shown_order))
+    return claim_out(found, queue.shown_answers(found))
 
 
 # Failure classes

@@ -243,6 +243,12 @@ def claim_task(task: Task, annotator: User) -> Claim | None:
     return None
 
 
+def shown_answers(claim: Claim) -> dict[str, Completion]:
+    """The answers to rank by their letter, in the order in which this claim shows them."""
+    found = Completion.objects.in_bulk(claim.shown_order)
+    return {letter: found[pk] for letter, pk in claim.letters.items()}
+
+
 def expire(queue: Queue, now: datetime | None = None) -> int:
     """Take back the places of overdue claims; returns how many. Drafts stay and may still come in."""
     now = now or timezone.now()

@@ -77,7 +77,6 @@ class QueueOut(Schema):
 class AnswerOut(Schema):
     id: str = Field(..., description="The answer's letter in this claim.")
     text: str
-    cut: bool = Field(..., description="It reached the longest length and was cut there.")
     cut: bool = Field(..., description="It stopped at its token limit, not by itself.")
 
 
@@ -169,8 +168,7 @@ def queue_out(queue: Queue, waiting: int) -> QueueOut:
     )
 
 
-def claim_out(claim: Claim, completions: dict[int, Completion]) -> ClaimOut:
-    """`completions` holds those of the shown order by id."""
+def claim_out(claim: Claim, answers: dict[str, Completion]) -> ClaimOut:
     draft = getattr(claim, "draft", None)
     return ClaimOut(
         id=claim.pk,
@@ -180,8 +178,8 @@ def claim_out(claim: Claim, completions: dict[int, Completion]) -> ClaimOut:
         prompt=claim.task.prompt.messages,
         cluster=claim.task.prompt.cluster,
         answers=[
-            AnswerOut(id=letter, text=completions[pk].text, cut=completions[pk].finish_reason == "length")
-            for letter, pk in claim.letters.items()
+            AnswerOut(id=letter, text=completion.text, cut=completion.finish_reason == "length")
+            for letter, completion in answers.items()
         ],
         guideline_version=claim.guideline.version if claim.guideline else None,
         draft=draft.content if draft else None,
