@@ -10,7 +10,7 @@ from studio.serving.client import Sampling
 class PromptForm(forms.Form):
     prompt = forms.CharField(
         max_length=50_000,
-        widget=forms.Textarea(attrs={"rows": 5, "placeholder": "Ask what your people would ask."}),
+        widget=forms.Textarea(attrs={"rows": 5, "placeholder": "Ask what your people would ask.", "data-key": "w"}),
     )
     temperature = forms.FloatField(
         min_value=0, max_value=5, initial=Sampling.temperature, help_text="0 always takes the likeliest token."

@@ -87,7 +87,8 @@ def answer(request: HttpRequest, project: Project, artifact_id: int) -> HttpResp
         context |= {"prompt": form.cleaned_data["prompt"]} | _ask(artifact, form)
     if request.htmx:
         return render(request, "serving/_answer.html", context)
-    return render(request, "serving/model.html", _context(artifact) | context | {"form": form})
+    status = 200 if form.is_valid() else 422
+    return render(request, "serving/model.html", _context(artifact) | context | {"form": form}, status=status)
 
 
 def _ask(artifact: Artifact, form: PromptForm) -> dict[str, Any]:

@@ -423,8 +423,10 @@ def test_a_prompt_is_answered_with_its_parameters(small, engineer, client_for):
     ],
 )
 def test_bad_prompts_and_parameters_get_a_sentence(change, sentence, small, engineer, client_for):
-    part = client_for(engineer).post(address("answer", small), FORM | change, headers={"HX-Request": "true"})
+    browser = client_for(engineer)
+    part = browser.post(address("answer", small), FORM | change, headers={"HX-Request": "true"})
     assert sentence in part.content.decode()
+    assert browser.post(address("answer", small), FORM | change).status_code == 422
 
 
 def test_asking_a_model_that_does_not_run_says_so(small, engineer, client_for):
@@ -446,3 +448,45 @@ def test_a_crash_is_shown_with_the_end_of_its_log(project, engineer, client_for)
     assert "The server crashed" in page and "ValueError: weights are torn" in page
     assert "See root cause above" in page  # the log
     assert "Start again" in page
+
+
+@pytest.mark.browser
+@pytest.mark.django_db(transaction=True)
+def test_a_model_is_tried_in_the_browser(project, engineer, page_for, assert_accessible):
+    artifact = make_model(project, engineer, name="Helpdesk SFT", ready_after=0.5)
+    page = page_for(engineer)
+    page.goto(address("models"))
+    assert_accessible(page)
+    page.get_by_role("link", name="Helpdesk SFT").click()
+    assert page.get_by_role("button", name="Ask").is_disabled()
+    page.get_by_role("button", name="Start").click()
+    page.get_by_text("Waiting for a GPU host").wait_for()
+    page.keyboard.press("w")
+    page.keyboard.type("What is a list?")
+    servers.watch(DEVICE)
+    page.get_by_text("Loading the libraries").wait_for()
+    assert_accessible(page)
+    watch_until(servers.live_server(artifact), State.HEALTHY)
+    page.locator("#ask:not([disabled])").wait_for()  # without a reload: what was typed is kept
+    page.keyboard.press("Control+Enter")
+    page.get_by_text("You said What is a list?.").wait_for()
+    page.get_by_text("7 tokens in").wait_for()
+    assert_accessible(page)
+    page.get_by_role("button", name="Stop").click()
+    page.get_by_text("Stopping: Stopped by engineer").wait_for()
+    servers.watch(DEVICE)
+    page.get_by_role("button", name="Start again").wait_for()
+    assert page.get_by_role("button", name="Ask").is_disabled()
+
+
+@pytest.mark.browser
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_fit_a_phone(scheme, project, engineer, page_for, assert_accessible):
+    crashed = make_model(project, engineer, name="Crashed", crash="weights are torn")
+    odd = make_model(project, engineer, name="Odd", config={"hidden_size": 96})
+    started(crashed, engineer)
+    page = page_for(engineer, width=390, scheme=scheme)
+    for url in (address("models"), address("model", crashed), address("model", odd)):
+        page.goto(url)
+        assert_accessible(page)
