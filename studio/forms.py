@@ -67,17 +67,18 @@ class RoleForm(forms.Form):
 
 
 class GuidelineForm(forms.ModelForm):
+    text = forms.CharField(
+        max_length=100_000, label="Guidelines",
+        widget=forms.Textarea(attrs={"rows": 24, "class": "code", "spellcheck": "true"}),
+        help_text="Markdown. Say what a good answer is, what to do in doubt, and show examples.",
+    )  # fmt: skip
     after = forms.IntegerField(widget=forms.HiddenInput, min_value=0)
 
     class Meta:
         model = Guideline
         fields = ["text", "change_note"]
-        widgets = {"text": forms.Textarea(attrs={"rows": 24, "class": "code", "spellcheck": "true"})}
-        labels = {"text": "Guidelines", "change_note": "What changed"}
-        help_texts = {
-            "text": "Markdown. Say what a good answer is, what to do in doubt, and show examples.",
-            "change_note": "One line for the history.",
-        }
+        labels = {"change_note": "What changed"}
+        help_texts = {"change_note": "One line for the history."}
 
 
 class ApiTokenForm(forms.ModelForm):

@@ -22,6 +22,7 @@ urlpatterns = [
     path("sign-out/", auth_views.LogoutView.as_view(), name="sign-out"),
     path("api/v1/", api.urls),
     path("account/", views.account, name="account"),
+    path("preview/", views.preview_markdown, name="preview-markdown"),
     path("projects/new/", views.new_project, name="new-project"),
     path("projects/<slug:slug>/", include(project_urls)),
 ]

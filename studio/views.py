@@ -18,6 +18,9 @@ from studio.access import EXPERTS, OWNERS, may, member_required
 from studio.forms import ApiTokenForm, GuidelineForm, MemberForm, ProjectForm, RoleForm
 from studio.models import ApiToken, Guideline, Membership, Project, Role
 from studio.overview import overview
+from studio.web.markdown import render_markdown
+
+PREVIEW_LIMIT = 100_000  # characters
 
 
 @require_GET
@@ -158,6 +161,16 @@ def edit_guidelines(request: HttpRequest, project: Project) -> HttpResponse:
     return render(
         request, "studio/edit_guidelines.html", {"project": project, "form": form, "newest": newest}, status=422
     )
+
+
+@require_POST
+@login_required
+def preview_markdown(request: HttpRequest) -> HttpResponse:
+    """What `text` will look like, as the content of an element of class `prose`."""
+    text = request.POST.get("text", "")
+    if len(text) > PREVIEW_LIMIT:
+        return HttpResponse(f"<p>Previews end at {PREVIEW_LIMIT:,} characters; this has {len(text):,}.</p>", status=422)
+    return HttpResponse(render_markdown(text) or "<p>Nothing yet.</p>")
 
 
 @require_http_methods(["GET", "POST"])

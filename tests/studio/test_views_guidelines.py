@@ -95,3 +95,22 @@ class TestEditGuidelines:
 
     def test_wrong_method(self, client_for, sme):
         assert client_for(sme).delete(EDIT).status_code == 405
+
+
+class TestPreview:
+    url = "/preview/"
+
+    def test_renders_safely(self, client_for, outsider):
+        answer = client_for(outsider).post(self.url, {"text": "**a** <script>x</script>"})
+        assert answer.text == "<p><strong>a</strong> &lt;script&gt;x&lt;/script&gt;</p>\n"
+
+    def test_refuses_what_is_too_long(self, client_for, outsider):
+        answer = client_for(outsider).post(self.url, {"text": "x" * 100_001})
+        assert answer.status_code == 422
+        assert "this has 100,001" in answer.text
+
+    def test_asks_to_sign_in(self, client, db):
+        assert client.post(self.url, {"text": "x"}).status_code == 302
+
+    def test_wrong_method(self, client_for, outsider):
+        assert client_for(outsider).get(self.url, {"text": "x"}).status_code == 405

@@ -135,7 +135,7 @@ document.addEventListener("htmx:responseError", (event) => {
 
 /* ---- What scrolls sideways can be reached and scrolled by keyboard; what fits is no extra stop ---- */
 function markScrollers() {
-  for (const box of document.querySelectorAll(".prose pre, .prose table, .table-wrap, pre.code, div.code, .log, .tabs, .scrolls")) {
+  for (const box of document.querySelectorAll(".prose pre, .prose table, .preview, .table-wrap, pre.code, div.code, .log, .tabs, .scrolls")) {
     if (box.scrollWidth > box.clientWidth || box.scrollHeight > box.clientHeight + 1) box.tabIndex = 0;
     else box.removeAttribute("tabindex");
   }
