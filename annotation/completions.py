@@ -13,7 +13,7 @@ from studio.runs.models import Artifact, Run
 from training.jsonl import read_jsonl
 
 BATCH = 1000  # rows an INSERT
-SAMPLING = ("temperature", "top_p", "max_tokens", "seed", "sample")
+SAMPLING = ("temperature", "top_p", "max_tokens", "seed", "sample", "dtype")
 
 
 def import_completions_of(run: Run) -> None:
