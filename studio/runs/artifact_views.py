@@ -136,7 +136,7 @@ def _upload(request: HttpRequest, project: Project, bounded: BoundedUpload) -> H
         counts = ", ".join(f"{count:,} {split}" for split, count in made.metadata["counts"].items())
         messages.success(request, f"“{made.name}” is ready: {counts}.")
         return redirect("runs:artifact", project.slug, made.pk)
-    return render(request, "runs/upload.html", {"project": project, "form": form})
+    return render(request, "runs/upload.html", {"project": project, "form": form}, status=422)
 
 
 def _create(form: UploadForm, request: HttpRequest, project: Project) -> Artifact | None:

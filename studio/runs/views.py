@@ -133,7 +133,7 @@ def start(request: HttpRequest, project: Project, recipe_name: str) -> HttpRespo
         form = RunForm(recipe, project, repeat_of=repeat_of, initial=asked)
     waiting = Run.objects.filter(queue=recipe.queue, status__in=Run.LIVE).count()
     context = {"project": project, "recipe": recipe, "form": form, "repeat_of": repeat_of, "waiting": waiting}
-    return render(request, "runs/start.html", context)
+    return render(request, "runs/start.html", context, status=422 if form.errors else 200)
 
 
 def _repeated(request: HttpRequest, project: Project, recipe: Recipe) -> Run | None:

@@ -63,7 +63,7 @@ def test_one_artifact(project, engineer, annotator, dataset, make_run, client_fo
 @pytest.mark.parametrize(
     ("kind", "metadata", "files", "shown"),
     [
-        ("corpus", {}, {"train.jsonl": [{"text": "A document", "source": "handbook", "licence": "PSF"}]}, "handbook · PSF"),
+        ("corpus", {}, {"train.jsonl": [{"text": "A document", "source": "docs", "licence": "PSF"}]}, "docs · PSF"),
         ("dataset", {"type": "text"}, {"train.jsonl": [{"text": "Plain"}]}, "Plain"),
         ("dataset", {"type": "prompts"}, {"test.jsonl": [{"prompt": "As a text"}]}, "First rows of the test part"),
         ("dataset", {"type": "comparisons"},
@@ -72,7 +72,7 @@ def test_one_artifact(project, engineer, annotator, dataset, make_run, client_fo
         ("completions", {}, {"completions.jsonl": [{
             "prompt": [{"role": "user", "content": "P"}], "completion": "C", "model": {"id": 1, "name": "Tuned"},
             "finish_reason": "length", "tokens": 128, "temperature": 0.7}]}, "cut at the limit"),
-        ("report", {}, {"report.json": '{"rows": [{"model": "Tuned", "task": "arc", "metric": "acc", "value": 0.5}]}'}, "arc"),
+        ("report", {}, {"report.json": '{"rows": [{"model": "Tuned", "task": "arc", "value": 0.5}]}'}, "arc"),
         ("model", {}, {"config.json": '{"num_hidden_layers": 30, "vocab_size": 49152}'}, "49,152"),
         ("reward_model", {}, {"config.json": "not json"}, "config.json"),
         ("tokenizer", {}, {"tokenizer_config.json": '{"eos_token": {"content": "<|end|>"}}'}, "&lt;|end|&gt;"),

@@ -53,7 +53,9 @@ def test_a_run_starts_with_the_given_values(project, engineer, known_recipes, co
 
 
 def test_bad_values_get_the_sentences_of_the_shell(project, engineer, known_recipes, client_for, url):
-    page = client_for(engineer).post(url, COUNT | {"config-steps": "0", "config-fail_at": "two"}).content.decode()
+    answer = client_for(engineer).post(url, COUNT | {"config-steps": "0", "config-fail_at": "two"})
+    page = answer.content.decode()
+    assert answer.status_code == 422
     assert "Steps: 0 must be at least 1 and at most 10000." in page
     assert "Fail at: &#x27;two&#x27; is not a whole number." in page
     assert 'value="two"' in page and 'aria-invalid="true"' in page  # what was typed is still there

@@ -172,7 +172,9 @@ def test_uploading(project, engineer, known_recipes, client_for, url):
 
 
 def test_the_page_names_file_and_line(project, engineer, client_for, url):
-    page = client_for(engineer).post(url, upload(b'{"text": "a"}\n{"text": 1}\n')).content.decode()
+    answer = client_for(engineer).post(url, upload(b'{"text": "a"}\n{"text": 1}\n'))
+    page = answer.content.decode()
+    assert answer.status_code == 422
     assert "mine.jsonl, line 2: “text” is missing or empty; it must be a text." in page
     assert not Artifact.objects.exists()
 

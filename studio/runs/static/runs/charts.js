@@ -13,7 +13,7 @@ const DASHES = [[], [6, 4], [2, 3], [10, 4, 2, 4]];
 const format = (value) => {
   if (value == null) return "–";
   const magnitude = Math.abs(value);
-  if (magnitude !== 0 && (magnitude < 1e-3 || magnitude >= 1e7)) return value.toExponential(2);
+  if (magnitude !== 0 && (magnitude < 1e-3 || magnitude >= 1e7)) return value.toExponential(2).replace(/\.?0+e/, "e");
   return value.toLocaleString("en", { maximumSignificantDigits: magnitude >= 1e4 ? 6 : 4 });
 };
 
