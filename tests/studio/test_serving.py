@@ -389,7 +389,7 @@ def test_the_state_brings_the_button_only_when_it_changed(small, engineer, clien
     same = browser.get(address("state", small) + "?shown=healthy").content.decode()
     assert 'id="ask"' not in same and f"Ready after {server.seconds_to_start:.1f} s" in same
     changed = browser.get(address("state", small) + "?shown=starting").content.decode()
-    assert 'id="ask" hx-swap-oob="true"' in changed
+    assert 'id="ask" type="submit" hx-swap-oob="true"' in changed
 
 
 def test_the_estimate_comes_from_the_last_start(small, engineer, project, client_for):
