@@ -35,7 +35,7 @@ def _secret_key(var: Path) -> str:
 
 
 VAR = Path(os.environ.get("STUDIO_VAR", BASE_DIR / "var")).resolve()  # runs, artifacts, uploads: shared by all hosts
-for _name in ("", "runs", "uploads", "servers"):
+for _name in ("", "runs", "uploads", "servers", "static"):
     (VAR / _name).mkdir(parents=True, exist_ok=True)
 DATA = Path(os.environ.get("STUDIO_DATA", BASE_DIR.parent / "shared" / "data")).resolve()  # public data sets, optional
 # Directories of the server below which engineers may name files in a run's form.

@@ -136,31 +136,30 @@ def edit_guidelines(request: HttpRequest, project: Project) -> HttpResponse:
     """Publish the next version; when somebody else did meanwhile, show what they changed and keep the text."""
     newest = project.guideline
     version = newest.version if newest else 0
-    if request.method == "GET":
-        form = GuidelineForm(initial={"text": newest.text if newest else "", "after": version})
-        return render(request, "studio/edit_guidelines.html", {"project": project, "form": form, "newest": newest})
-    form = GuidelineForm(request.POST)
-    conflict = None
-    if form.is_valid():
+    form = GuidelineForm(request.POST or None, initial={"text": newest.text if newest else "", "after": version})
+    if request.method == "POST" and form.is_valid():
         data = form.cleaned_data
-        try:
-            if newest and data["after"] == version and data["text"] == newest.text:
-                form.add_error("text", "This is the version in force, word for word. Change something, then publish.")
-            else:
+        if newest and data["after"] == version and data["text"] == newest.text:
+            form.add_error("text", "This is the version in force, word for word. Change something, then publish.")
+        else:
+            try:
                 published = Guideline.publish(project, data["text"], request.user, data["change_note"], data["after"])
-                messages.success(request, f"Version {published.version} is in force.")
-                return redirect("guidelines", project.slug)
-        except ValueError as error:
-            newest = project.guideline
-            conflict = str(error)
-            base = project.guidelines.filter(version=data["after"]).first()
-            form.data = form.data.copy()
-            form.data["after"] = newest.version if newest else 0
-            context = {"project": project, "form": form, "newest": newest, "conflict": conflict, "base": base}
-            return render(request, "studio/edit_guidelines.html", context, status=409)
-    return render(
-        request, "studio/edit_guidelines.html", {"project": project, "form": form, "newest": newest}, status=422
-    )
+            except ValueError as error:
+                return _guideline_conflict(request, project, form, str(error))
+            messages.success(request, f"Version {published.version} is in force.")
+            return redirect("guidelines", project.slug)
+    context = {"project": project, "form": form, "newest": newest}
+    return render(request, "studio/edit_guidelines.html", context, status=_status(form))
+
+
+def _guideline_conflict(request: HttpRequest, project: Project, form: GuidelineForm, conflict: str) -> HttpResponse:
+    """The writer's text again, beside what others published since; sending it now follows on the newest version."""
+    newest = project.guideline
+    base = project.guidelines.filter(version=form.cleaned_data["after"]).first()
+    form.data = form.data.copy()
+    form.data["after"] = newest.version if newest else 0
+    context = {"project": project, "form": form, "newest": newest, "conflict": conflict, "base": base}
+    return render(request, "studio/edit_guidelines.html", context, status=409)
 
 
 @require_POST
