@@ -22,21 +22,33 @@ FINGERPRINT_BYTES = 96  # of what stands before the place read up to; lines carr
 # Charts in the order shown: title, unit, metric names. What stands in none gets a chart of its own at the end.
 CHARTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("Loss", "", ("loss", "val_loss")),
-    ("Reward", "", ("reward", "rlhf_reward", "score", "objective/rlhf_reward", "objective/scores")),
-    ("KL to the reference", "nats", ("kl", "objective/kl")),
+    ("Perplexity", "", ("perplexity",)),
+    ("Reward", "", ("reward",)),
+    ("KL to the reference", "nats", ("kl",)),
+    ("Reward margin", "", ("margin",)),
     ("Accuracy", "", ("accuracy", "val_accuracy")),
-    ("Entropy", "nats", ("entropy", "objective/entropy")),
+    ("Token accuracy", "", ("token_accuracy",)),
+    ("Entropy", "nats", ("entropy",)),
     ("Response length", "tokens", ("length",)),
+    ("Share of responses that finish", "", ("finished_rate",)),
+    ("Policy and value loss", "", ("policy_loss", "value_loss")),
+    ("Ratio of new to old policy", "", ("policy_ratio", "first_ratio")),
+    ("Share of clipped updates", "", ("clip_fraction",)),
     ("Learning rate", "", ("learning_rate",)),
     ("Gradient norm", "", ("grad_norm",)),
     ("Speed", "tokens/s", ("tokens_per_second",)),
 )
+COUNTERS = ("tokens", "episodes")  # they only tell the progress once more
 LABELS = {
     "loss": "Training loss",
     "val_loss": "Validation loss",
     "kl": "KL",
     "tokens_per_second": "Tokens per second",
     "grad_norm": "Gradient norm",
+    "first_ratio": "Ratio before the first update",
+    "finished_rate": "Finished",
+    "margin": "Reward margin",
+    "length": "Response length",
 }
 
 
@@ -100,7 +112,19 @@ class MetricsFile:
 
     def latest(self) -> dict[str, float]:
         """The newest value of every metric, in the charts' order."""
-        return {name: self.series[name].values[-1] for _, _, names in _charts_of(self.series) for name in names}
+        return {name: self.series[name].values[-1] for _, _, names in _grouped(self.series) for name in names}
+
+    def drawn(self, before_row: int | None = None) -> list[tuple[str, str, list[str]]]:
+        """The charts worth drawing, from the rows before that one: a single point is a figure, not a curve."""
+        return [
+            (title, unit, names)
+            for title, unit, names in _grouped(self.series)
+            if names[0] not in COUNTERS and any(self._points(name, before_row) > 1 for name in names)
+        ]
+
+    def _points(self, name: str, before_row: int | None) -> int:
+        rows = self.series[name].rows
+        return len(rows) if before_row is None else bisect_left(rows, before_row)
 
     def charts(self, cursor: str = "", max_points: int = MAX_POINTS) -> dict[str, Any]:
         """What a page draws: charts of series of (steps, values), at most `max_points` points each.
@@ -109,9 +133,10 @@ class MetricsFile:
         cut back meanwhile, in which case `reset` is true and everything comes again.
         """
         start = self._rows_known(cursor)
+        known = {title for title, _, _ in self.drawn(start)}
         charts = []
-        for title, unit, names in _charts_of(self.series):
-            lines = [self._line(name, start, max_points) for name in names]
+        for title, unit, names in self.drawn():
+            lines = [self._line(name, start if title in known else 0, max_points) for name in names]
             charts.append({"title": title, "unit": unit, "series": lines})
         count = len(self.times)
         return {"cursor": f"{count}:{self.times[-1]!r}" if count else "", "reset": start == 0, "charts": charts}
@@ -164,7 +189,7 @@ def read_titles(path: Path) -> list[str]:
     file = _metrics_file(path)
     with file.lock:
         file.read()
-        return [title for title, _, _ in _charts_of(file.series)]
+        return [title for title, _, _ in file.drawn()]
 
 
 def _parse_lines(complete: bytes) -> list[dict[str, Any]]:
@@ -187,7 +212,7 @@ def metric_label(name: str) -> str:
     return LABELS.get(name) or name.replace("_", " ").replace("/", ": ").capitalize()
 
 
-def _charts_of(series: dict[str, Any]) -> list[tuple[str, str, list[str]]]:
+def _grouped(series: dict[str, Any]) -> list[tuple[str, str, list[str]]]:
     charts = [(title, unit, [n for n in names if n in series]) for title, unit, names in CHARTS]
     drawn = {name for _, _, names in charts for name in names}
     rest = [(metric_label(name), "", [name]) for name in series if name not in drawn]

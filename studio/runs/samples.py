@@ -36,8 +36,12 @@ def _last_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def _sample(row: dict[str, Any], label: Callable[[str], str]) -> dict[str, Any]:
-    figures = [(label(n), v) for n, v in row.items() if n not in KNOWN and isinstance(v, int | float | str)]
+    figures = [(label(n), _shown(v)) for n, v in row.items() if n not in KNOWN and isinstance(v, int | float | str)]
     prompt = row.get("prompt") or ""
     if isinstance(prompt, list):  # messages
         prompt = "\n\n".join(str(turn.get("content", "")) for turn in prompt)
     return {"step": row.get("step"), "prompt": prompt, "text": row.get("text", ""), "figures": figures}
+
+
+def _shown(value: float | str) -> float | str:
+    return ("no", "yes")[value] if isinstance(value, bool) else value

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from studio.access import ENGINEERS, EXPERTS, may, member_required
 from studio.models import Project
 from studio.runs import registry
-from studio.runs.charts import metric_label, read_charts, read_latest, read_titles
+from studio.runs.charts import metric_label, read_charts, read_titles
 from studio.runs.configurations import differences, known_recipe, settings_of
 from studio.runs.contract import ConfigError, Recipe
 from studio.runs.control import cancel_run, resume_run
@@ -23,6 +23,7 @@ from studio.runs.forms import RunFilter, RunForm
 from studio.runs.logs import TAIL_BYTES, read_tail
 from studio.runs.models import Artifact, Run
 from studio.runs.progress import read_progress
+from studio.runs.results import read_figures, side_by_side
 from studio.runs.samples import read_samples
 from studio.runs.submit import submit_run
 
@@ -239,22 +240,17 @@ def live(request: HttpRequest, project: Project, run_id: int) -> HttpResponse:
 
 
 def _live_context(request: HttpRequest, run: Run) -> dict[str, Any]:
-    latest = run.result or read_latest(run.directory / "metrics.jsonl")
     return {
         "project": run.project,
         "run": run,
         "recipe": known_recipe(run),
         "progress": read_progress(run),
         "queue_position": run.queue_position() if run.status == Run.Status.QUEUED else None,
-        "latest": [(metric_label(name), value) for name, value in latest.items() if _is_figure(value)],
+        "figures": read_figures(run),
         "may_manage": may(request.membership, ENGINEERS),
         "outputs": list(run.outputs.order_by("id")),
         "checkpoint": newest_checkpoint(run) if run.status != Run.Status.SUCCEEDED else None,
     }
-
-
-def _is_figure(value: Any) -> bool:
-    return isinstance(value, int | float | str)
 
 
 def newest_checkpoint(run: Run) -> int | None:
@@ -319,7 +315,7 @@ def compare(request: HttpRequest, project: Project) -> HttpResponse:
         "runs": runs,
         "differences": differences(runs),
         "chart_titles": _titles(runs),
-        "results": _results(runs),
+        "results": side_by_side(runs),
         "others": Run.objects.filter(project=project).exclude(pk__in=found)[:PAGE] if len(runs) < COMPARED else [],
     }
     return render(request, "runs/compare.html", context)
@@ -328,10 +324,3 @@ def compare(request: HttpRequest, project: Project) -> HttpResponse:
 def _titles(runs: list[Run]) -> list[str]:
     """The charts that any of the runs has, so that the page can keep their places."""
     return list(dict.fromkeys(t for run in runs for t in read_titles(run.directory / "metrics.jsonl")))
-
-
-def _results(runs: list[Run]) -> list[tuple[str, list[Any]]]:
-    """Each metric's newest value in every run."""
-    latest = [run.result or read_latest(run.directory / "metrics.jsonl") for run in runs]
-    names = dict.fromkeys(name for row in latest for name, value in row.items() if _is_figure(value))
-    return [(metric_label(name), [row.get(name) for row in latest]) for name in names]

@@ -8,6 +8,7 @@ import pytest
 
 from studio.runs.charts import MAX_POINTS, downsample, read_charts, read_latest, read_titles
 from studio.runs.logs import read_tail
+from studio.runs.results import figures
 from studio.runs.samples import read_samples
 
 
@@ -62,8 +63,20 @@ def test_series_hold_only_the_steps_that_logged_them(metrics):
 
 
 def test_unknown_metrics_get_a_chart_of_their_own_after_the_known(metrics):
-    metrics.write_text(lines(row(1, clip_fraction=0.1, kl=0.02, learning_rate=1e-5)))
-    assert read_titles(metrics) == ["KL to the reference", "Learning rate", "Clip fraction"]
+    logged = {"surprise_rate": 0.1, "kl": 0.02, "learning_rate": 1e-5, "tokens": 8192}
+    metrics.write_text(lines(row(1, **logged), row(2, **logged)))
+    assert read_titles(metrics) == ["KL to the reference", "Learning rate", "Surprise rate"]
+
+
+def test_a_single_point_is_no_curve_but_comes_along_when_it_becomes_one(metrics):
+    metrics.write_text(lines(row(1, vocab_size=4096)))
+    first = read_charts(metrics)
+    assert first["charts"] == [] and read_titles(metrics) == []
+    assert read_latest(metrics) == {"vocab_size": 4096}
+    with open(metrics, "a") as file:
+        file.write(lines(row(2, vocab_size=8192)))
+    second = read_charts(metrics, first["cursor"])
+    assert not second["reset"] and second["charts"][0]["series"][0]["steps"] == [1, 2]
 
 
 def test_only_what_is_new_comes_after_a_cursor(metrics):
@@ -99,8 +112,8 @@ def test_a_run_cut_back_to_its_checkpoint_starts_the_chart_anew(metrics):
 def test_a_file_cut_in_place_is_read_anew(metrics):
     metrics.write_text(lines(row(1, loss=1.0), row(2, loss=2.0)))
     read_charts(metrics)
-    metrics.write_text(lines({**row(1, loss=7.0), "time": 5.0}))
-    assert read_charts(metrics)["charts"][0]["series"][0]["values"] == [7.0]
+    metrics.write_text(lines({**row(1, loss=7.0), "time": 5.0}, {**row(2, loss=6.0), "time": 6.0}))
+    assert read_charts(metrics)["charts"][0]["series"][0]["values"] == [7.0, 6.0]
 
 
 def test_a_torn_line_in_the_middle_is_left_out(metrics):
@@ -145,3 +158,21 @@ def test_samples_come_newest_first_with_their_figures(tmp_path):
     newest, oldest = read_samples(path, str.upper)
     assert (newest["prompt"], newest["text"], newest["figures"]) == ("Be brief.\n\nWhy?", "b", [("SCORE", 0.5)])
     assert oldest["step"] == 1
+
+
+# Results
+
+
+def test_figures_carry_their_intervals_and_nested_results_are_none():
+    result = {
+        "accuracy": 0.71,
+        "accuracy_ci": [0.62, 0.8],
+        "reward_gain_ci": (0.1, 0.3),
+        "models": {"a": 1},
+        "ok": True,
+    }
+    assert [(f.label, f.value, f.low, f.high) for f in figures(result)] == [
+        ("Accuracy", 0.71, 0.62, 0.8),
+        ("Reward gain", None, 0.1, 0.3),
+        ("Ok", "yes", None, None),
+    ]
