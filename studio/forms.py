@@ -12,7 +12,10 @@ class ProjectForm(forms.ModelForm):
     class Meta:
         model = Project
         fields = ["name", "slug", "description"]
-        widgets = {"description": forms.Textarea(attrs={"rows": 3})}
+        widgets = {
+            "slug": forms.TextInput(attrs={"data-slug-of": "id_name"}),
+            "description": forms.Textarea(attrs={"rows": 3}),
+        }
         labels = {"slug": "Address"}
         help_texts = {
             "name": "What the models of this project are for, in a few words: Python helpdesk.",

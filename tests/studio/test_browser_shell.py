@@ -20,6 +20,7 @@ def furnished(project, owner, annotator, guideline):
     return owner
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (390, "dark")])
 def test_pages_are_accessible(page_for, furnished, assert_accessible, width, scheme):
     page = page_for(furnished, width, scheme)
@@ -128,3 +129,15 @@ def test_sign_in_as_people_do(page_for, annotator):
     page.wait_for_url("**/projects/helpdesk/")
     assert Membership.objects.get(user=annotator).role == Role.ANNOTATOR
     assert page.get_by_role("heading", level=1).inner_text() == "Python helpdesk"
+
+
+def test_address_follows_the_name_until_it_is_written(page_for, outsider):
+    page = page_for(outsider)
+    page.goto("/projects/new/")
+    page.get_by_label("Name").press_sequentially("Étude: answers & more!")
+    assert page.get_by_label("Address").input_value() == "etude-answers-more"
+    page.get_by_label("Address").fill("cafe")
+    page.get_by_label("Name").press_sequentially(" again")
+    assert page.get_by_label("Address").input_value() == "cafe"
+    page.get_by_role("button", name="Create project").click()
+    page.wait_for_url("**/projects/cafe/")

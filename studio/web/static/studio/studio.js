@@ -81,6 +81,16 @@ document.addEventListener("change", (event) => {
   if (event.target.closest("[data-submits]")) event.target.form.requestSubmit();
 });
 
+/* ---- [data-slug-of="id"]: an address follows the name until somebody writes one ---- */
+document.addEventListener("input", (event) => {
+  const slug = document.querySelector("[data-slug-of]");
+  if (!slug) return;
+  if (event.target === slug) delete slug.dataset.slugOf;
+  else if (event.target.id === slug.dataset.slugOf) {
+    slug.value = event.target.value.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-|-$/g, "").slice(0, 50);
+  }
+});
+
 /* ---- Leaving with unsaved text is asked about ---- */
 addEventListener("beforeunload", (event) => {
   for (const form of document.querySelectorAll("form[data-guards]:not([data-sent])")) {
