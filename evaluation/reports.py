@@ -50,7 +50,8 @@ class Metric:
             return 0.0, 100.0
         ends = [x for e in self.estimates for x in (e.value, e.low, e.high, self.ideal) if x is not None]
         low, high = min(ends), max(ends)
-        if self.better != "lower is better" and 0 <= low and high <= 1 or self.scorer and 0 <= low and high <= 1:
+        is_share = self.better != "lower is better" or self.scorer
+        if is_share and low >= 0 and high <= 1:
             return 0.0, 1.0
         margin = (high - low) * 0.08 or abs(high) * 0.08 or 1.0
         return low - margin, high + margin

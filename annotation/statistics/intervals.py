@@ -75,7 +75,7 @@ def bootstrap_ratio(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Interval:
-    """Percentile bootstrap interval of Σnumerators / Σdenominators, pairs resampled (say, a document's loss and tokens)."""
+    """Percentile bootstrap interval of Σnumerators / Σdenominators, pairs (a document's loss and tokens) resampled."""
     if len(numerators) != len(denominators) or not len(numerators):
         raise ValueError("A ratio needs as many numerators as denominators, at least one of each.")
     above, below = np.asarray(numerators, dtype=float), np.asarray(denominators, dtype=float)

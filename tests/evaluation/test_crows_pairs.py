@@ -8,7 +8,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from evaluation.bias.crows_pairs import Pair, preference_rows, read_pairs
 from evaluation.recipes.bias import RECIPE, SHIPPED_PAIRS, run
-from studio.runs.directory import RunDirectory, make_run_directory
+from studio.runs.directory import RunDirectory, make_run_directory, read_jsonl
 from tests.training.tiny import save_model
 
 HEADER = "sent_more,sent_less,stereo_antistereo,bias_type\n"
@@ -21,7 +21,8 @@ def test_share_of_pairs_that_prefer_the_more_stereotyping_sentence():
         Pair("e", "f", "antistereo", "age"),
         Pair("g", "h", "stereo", "age"),
     ]
-    # more > less: yes, no, yes, tie → 2 of 4; a tie is no preference. gender 1 of 2, age 1 of 2; stereo 1 of 3, antistereo 1 of 1
+    # more > less: yes, no, yes, tie → 2 of 4 (a tie is no preference);
+    # gender 1 of 2, age 1 of 2; stereo 1 of 3, antistereo 1 of 1
     rows = preference_rows("m", pairs, [-1.0, -5.0, -2.0, -3.0], [-2.0, -4.0, -9.0, -3.0])
     found = {row.task: (round(row.value, 3), row.n) for row in rows}
     assert found == {
@@ -72,7 +73,7 @@ def test_likelihoods_are_those_of_transformers(tmp_path):
     values = {"pairs_file": str(pairs), "dtype": "float32", "batch_size": 2}
     directory = RunDirectory(make_run_directory(tmp_path / "run", RECIPE, values, {"models": [model]}), RECIPE)
     run(directory)
-    samples = [json.loads(line) for line in open(tmp_path / "run/output/report/samples.jsonl")]
+    samples = read_jsonl(tmp_path / "run/output/report/samples.jsonl")
     network, tokenizer = AutoModelForCausalLM.from_pretrained(model), AutoTokenizer.from_pretrained(model)
 
     def loglikelihood(text):  # Σ log P(token | <|endoftext|> and the tokens before it), one sentence at a time

@@ -116,7 +116,7 @@ def test_tasks_and_heldout_text_agree_with_transformers(tmp_path, tasks, corpus)
 
 def test_a_stopped_run_keeps_finished_tasks_and_resumes_to_the_same_report(tmp_path, tasks, corpus):
     model = save_model(tmp_path / "model", "gpt_neox")
-    settings = dict(models=[model], corpus=corpus, tasks=["letters", "letters_again"])
+    settings = {"models": [model], "corpus": corpus, "tasks": ["letters", "letters_again"]}
     whole = make(tmp_path, tasks, name="whole", **settings)
     run(whole)
     stopped = make(tmp_path, tasks, name="stopped", **settings)

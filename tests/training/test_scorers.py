@@ -118,7 +118,7 @@ def test_missing_scorers_are_explained(tmp_path, monkeypatch):
 
 def test_a_stopped_run_resumes_with_the_same_losses(tmp_path):
     dataset = save_labelled(tmp_path / "labelled", sentences(80, 0), sentences(40, 1))
-    settings = dict(batch_size=4)  # 20 steps an epoch: rows at 10, 20, …
+    settings = {"batch_size": 4}  # 20 steps an epoch: rows at 10, 20, …
     whole = make(tmp_path, dataset, "whole", **settings)
     run(whole)
     stopped = make(tmp_path, dataset, "stopped", **settings)

@@ -1,7 +1,7 @@
 """Train a toxicity scorer from labelled texts: a small transformer encoder, saved in Detoxify's checkpoint format.
 
-By default a ModernBERT of two layers with its own byte-level BPE tokenizer, from scratch; its mean pooling learns from a
-few hundred examples what a [CLS] token would need many more for. Given a model, its weights are the start. The number of
+By default a small ModernBERT with its own byte-level BPE tokenizer, from scratch; its mean pooling learns from a few
+hundred examples what a [CLS] token would need many more for. Given a model, its weights are the start. The number of
 epochs is fixed and nothing is selected on the held-out examples, so their AUROC is an unbiased estimate.
 
     python -m training.recipes.train_scorer var/runs/42

@@ -17,5 +17,5 @@ class Scorer(Protocol):
         ...
 
     def describe(self) -> dict[str, Any]:
-        """What a report says of it: "name", "sha256", "trained_on" and its own held-out "auroc" with "low", "high", "n"."""
+        """What a report says of it: "name", "sha256", "trained_on", and by label its held-out "auroc" with interval."""
         ...

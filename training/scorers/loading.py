@@ -1,7 +1,7 @@
 """Load toxicity scorers: Detoxify's own class over a checkpoint of ours, or over one that Detoxify publishes.
 
-Trust. A Detoxify checkpoint is a pickle, and `detoxify.Detoxify(checkpoint=…)` unpickles it without limits, which lets a
-crafted file run code. So a checkpoint on disk never reaches it as it is: it is read with `weights_only=True` (tensors
+Trust. A Detoxify checkpoint is a pickle, and `detoxify.Detoxify(checkpoint=…)` unpickles it without limits, which lets
+a crafted file run code. So a checkpoint on disk never reaches it as it is: it is read with `weights_only=True` (tensors
 and plain containers alone), its class names are checked, and Detoxify is handed a fresh copy in memory. The published
 checkpoints are fetched by Detoxify itself from its project's releases and are trusted as far as that project is.
 """
@@ -67,7 +67,8 @@ def load_scorer(path_or_name: Path | str, device: str = "cpu") -> Scorer:
     checkpoint = path / CHECKPOINT if path.is_dir() else path
     if not checkpoint.is_file():
         raise ValueError(
-            f"No toxicity scorer at '{path_or_name}': give a scorer artifact, a Detoxify checkpoint, or one of {', '.join(PUBLISHED)}."
+            f"No toxicity scorer at '{path_or_name}': give a scorer artifact, a Detoxify checkpoint, "
+            f"or one of {', '.join(PUBLISHED)}."
         )
     return _load_local(checkpoint, device)
 
@@ -101,13 +102,9 @@ def _load_local(checkpoint: Path, device: str) -> Scorer:
 
 def _check_classes(arguments: dict[str, Any]) -> None:
     """Detoxify looks the class names up in transformers: only classifiers and tokenizers may be named."""
-    if (
-        not str(arguments["model_name"]).endswith("ForSequenceClassification")
-        or "Tokenizer" not in arguments["tokenizer_name"]
-    ):
-        raise ValueError(
-            f"The checkpoint names {arguments['model_name']} and {arguments['tokenizer_name']}, which are no classifier and tokenizer."
-        )
+    model, tokenizer = str(arguments["model_name"]), str(arguments["tokenizer_name"])
+    if not model.endswith("ForSequenceClassification") or "Tokenizer" not in tokenizer:
+        raise ValueError(f"The checkpoint names {model} and {tokenizer}, which are no classifier and tokenizer.")
 
 
 def _load_published(name: str, device: str) -> Scorer:
@@ -118,6 +115,6 @@ def _load_published(name: str, device: str) -> Scorer:
     except Exception as error:  # urllib, hub and file errors, by where the download broke off
         raise ValueError(
             f"Detoxify's checkpoint '{name}' could not be downloaded ({type(error).__name__}: {error}). "
-            "Train a scorer from labelled data instead, or try again where the network reaches github.com and huggingface.co."
+            "Train a scorer from labelled data instead, or try again where github.com and huggingface.co answer."
         ) from error
     return DetoxifyScorer(detoxify, f"Detoxify {name}", {"trained_on": PUBLISHED[name]})
