@@ -157,9 +157,10 @@ class Demo:
 
     def _upload_labelled(self, project: Project, user: User, name: str) -> Artifact:
         load_toxicity_labelled()  # says what is wrong with the file, if anything is
-        path = HERE / "toxicity_labelled.jsonl"
-        with open(path, "rb") as file:
-            return create_dataset(project, user, "labelled", name, Source(path.name, file), origin="evaluation/demo")
+        train, test = HERE / "toxicity_labelled.jsonl", HERE / "toxicity_labelled_test.jsonl"
+        with open(train, "rb") as file, open(test, "rb") as held_out:
+            sources = Source(train.name, file), Source(test.name, held_out)
+            return create_dataset(project, user, "labelled", name, *sources, origin="evaluation/demo")
 
     # What the stages share
 
