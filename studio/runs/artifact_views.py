@@ -21,7 +21,7 @@ from studio.runs.forms import UploadForm
 from studio.runs.models import Artifact, RunInput
 from studio.runs.previews import preview
 from studio.runs.uploads import BoundedUpload, UploadError, create_dataset
-from studio.web.templatetags.studio import filesize
+from studio.web.templatetags.studio import filesize, number
 
 PAGE = 25
 SHOWN_USES = 50
@@ -75,12 +75,12 @@ def _find(project: Project, artifact_id: int) -> Artifact:
 
 
 def _facts(metadata: dict[str, Any]) -> list[tuple[str, Any]]:
-    shown = (bool, int, float, str)
-    return [
-        (name.replace("_", " ").capitalize(), "yes" if value is True else value)
+    shown = {
+        name: "yes" if value is True else number(value) if isinstance(value, int | float) else value
         for name, value in metadata.items()
-        if name not in METADATA_NOT_LISTED and isinstance(value, shown) and value not in ("", False)
-    ]
+        if name not in METADATA_NOT_LISTED and isinstance(value, bool | int | float | str) and value not in ("", False)
+    }
+    return [(name.replace("_", " ").capitalize(), value) for name, value in shown.items()]
 
 
 def _takers(found: Artifact) -> list[tuple[Recipe, str]]:
