@@ -7,7 +7,7 @@ import unicodedata
 
 
 def normalise(text: str) -> str:
-    """What two texts must share to count as the same: case, Unicode form (NFKC) and amount of white space are ignored."""
+    """What equal texts share: case, Unicode form (NFKC) and the amount of white space are ignored."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 

@@ -87,8 +87,8 @@ def run(directory: RunDirectory) -> None:
     for split in ("train", "heldout"):
         if not counts[split]:
             raise ValueError(
-                f"No document fell into the {split} part ({counts['gathered']} gathered, {counts['duplicates']} duplicates, "
-                f"{counts['too_short']} too short): give more documents, split files into paragraphs, or change the "
+                f"No document fell into the {split} part ({counts['gathered']} gathered, {counts['duplicates']} "
+                f"duplicates, {counts['too_short']} too short): give more documents, split files into paragraphs, or change the "
                 "held-out fraction."
             )
     summary = _summary(config, counts)

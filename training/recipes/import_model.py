@@ -50,8 +50,8 @@ class ImportModelConfig:
     source: str = option(
         "builtin:smollm2",
         "Source",
-        "The absolute path of a model directory or GGUF file on this server, a hub id such as EleutherAI/pythia-160m, or "
-        "builtin:smollm2 (SmolLM2-135M-Instruct, which is installed with the studio).",
+        "The absolute path of a model directory or GGUF file on this server, a hub id such as EleutherAI/pythia-160m, "
+        "or builtin:smollm2 (SmolLM2-135M-Instruct, which is installed with the studio).",
         path=True,
     )
     source_kind: str = option(
@@ -95,7 +95,7 @@ RECIPE = Recipe(
     module="training.recipes.import_model",
     name="import_model",
     title="Model import",
-    summary="Bring in an existing model from a directory, the Hugging Face hub or a GGUF file, with origin and licence.",
+    summary="Bring in an existing model from a directory, the Hugging Face hub or a GGUF file.",
     stage="data",
     config=ImportModelConfig,
     inputs={},
@@ -191,8 +191,8 @@ def locate_on_hub(hub_id: str, revision: str) -> Located:
         raise ValueError(f"{hub_id} has no revision '{revision}'.") from error
     except (LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError, OSError) as error:
         raise ValueError(
-            f"{hub_id} is not in this server's cache and the hub cannot be reached (or HF_HUB_OFFLINE is set). Check the "
-            "network, or copy the model to this server and import it from its directory."
+            f"{hub_id} is not in this server's cache and the hub cannot be reached (or HF_HUB_OFFLINE is set). Check "
+            "the network, or copy the model to this server and import it from its directory."
         ) from error
     return Located(folder, "", hub_id.split("/")[-1], f"hub: {hub_id}", folder.name, licence_of_card(folder))
 
@@ -275,10 +275,8 @@ def load_gguf(located: Located) -> tuple[Any, Any]:
     except Exception as error:  # whatever a damaged file or an unknown architecture makes the reader raise
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ValueError(f"{file} cannot be loaded: {first}") from error
-    # The loaded model still calls itself quantised, and could then neither be converted nor saved.
-    del model.config.quantization_config
-    model.hf_quantizer = None
-    model.is_quantized = False
+    model.hf_quantizer = None  # the weights are plain now; a quantiser would refuse to save them
+    assert not hasattr(model.config, "quantization_config")
     return model, tokenizer
 
 
@@ -286,7 +284,7 @@ def load_gguf(located: Located) -> tuple[Any, Any]:
 
 
 def convert(model: Any, precision: str, quantised: bool) -> None:
-    """Bring the weights to the precision asked for. float16, in which CPUs are slow and training overflows, becomes bf16."""
+    """Bring the weights to the precision asked for. float16 (slow on CPUs, overflows in training) becomes bf16."""
     import torch
 
     if precision == "fp32":

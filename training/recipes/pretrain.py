@@ -144,8 +144,8 @@ class PretrainConfig:
             raise ValueError(f"{problem} Change the hidden size or the number of attention heads.")
         if int(head_size * self.rotary_pct) % 2:
             raise ValueError(
-                f"A rotary share of {self.rotary_pct:g} turns {int(head_size * self.rotary_pct)} of a head's {head_size} "
-                "dimensions; it must be an even number."
+                f"A rotary share of {self.rotary_pct:g} turns {int(head_size * self.rotary_pct)} of a head's "
+                f"{head_size} dimensions; it must be an even number."
             )
 
     @property

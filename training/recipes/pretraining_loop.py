@@ -176,9 +176,9 @@ class Pretraining:
     def _give_up_when_unstable(self) -> None:
         if self.skipped_in_a_row > self.config.skipped_steps_allowed:
             raise ValueError(
-                f"Training diverged: the loss or the gradient was not finite in {self.skipped_in_a_row} steps in a row, up "
-                f"to step {self.step}. Lower the learning rate, lengthen the warm-up or clip gradients more strongly, then "
-                "repeat the run."
+                f"Training diverged: the loss or the gradient was not finite in {self.skipped_in_a_row} steps in a row, "
+                f"up to step {self.step}. Lower the learning rate, lengthen the warm-up or clip gradients more strongly, "
+                "then repeat the run."
             )
 
     # Checkpoints
@@ -234,13 +234,13 @@ class Pretraining:
     def _watch(self) -> None:
         """Validation loss and text samples, where due at this step."""
         config, last = self.config, self.step == self.config.total_steps
-        if self.step % config.evaluate_every == 0 or last:  # step 0 too: the loss before training
-            if "val_loss" not in self.already_watched:
-                loss = self._validation_loss()
-                self.directory.log_metrics(self.step, val_loss=loss, perplexity=math.exp(min(loss, 700)))
-        if config.sample_every and self.step and (self.step % config.sample_every == 0 or last):
-            if "text" not in self.already_watched:
-                self._sample_texts()
+        evaluation_due = self.step % config.evaluate_every == 0 or last  # step 0 too: the loss before training
+        if evaluation_due and "val_loss" not in self.already_watched:
+            loss = self._validation_loss()
+            self.directory.log_metrics(self.step, val_loss=loss, perplexity=math.exp(min(loss, 700)))
+        samples_due = config.sample_every and self.step and (self.step % config.sample_every == 0 or last)
+        if samples_due and "text" not in self.already_watched:
+            self._sample_texts()
 
     def _validation_loss(self) -> float:
         """Mean cross-entropy (nats a token) over the first `evaluation_sequences` held-out blocks."""
