@@ -1,7 +1,8 @@
 """One way of turning messages into tokens, so that SFT, the reward model, PPO and sampling agree to the token.
 
-A dialogue is the prompt as the chat template renders it for generation, then the answer, then EOS: the token that generation
-stops at is the last one that is trained and the one at which the reward is read. (Templates often put a newline behind it.)
+A dialogue is the prompt as the chat template renders it for generation, then the answer, then EOS: the token that
+generation stops at is the last one that is trained and the one at which the reward is read. (Templates often put a
+newline behind it.)
 
 Tokenizers and models are passed in; nothing heavy is imported.
 """
@@ -14,12 +15,12 @@ Message = dict[str, str]
 
 # Every turn ends with EOS. Markers are used where the tokenizer has them as tokens of their own.
 CHATML_TEMPLATE = (
-    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}{{ eos_token }}\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}{{ eos_token }}\n"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 PLAIN_TEMPLATE = (
-    "{% for message in messages %}{{ message['role'] | capitalize }}: {{ message['content'] }}{{ eos_token }}\n{% endfor %}"
-    "{% if add_generation_prompt %}Assistant: {% endif %}"
+    "{% for message in messages %}{{ message['role'] | capitalize }}: {{ message['content'] }}{{ eos_token }}\n"
+    "{% endfor %}{% if add_generation_prompt %}Assistant: {% endif %}"
 )
 
 

@@ -18,8 +18,8 @@ MESSAGE_COLUMNS = {
 def read_split(dataset: Path, dataset_type: str, split: str, required: bool = True) -> list[dict[str, Any]]:
     """The rows of `<split>.jsonl`; an empty list when an optional split is not there.
 
-    Raises ValueError when the dataset is of another type, a required split is missing or empty, or a row lacks a column or
-    has messages that are none; file and row are named.
+    Raises ValueError when the dataset is of another type, a required split is missing or empty, or a row lacks a
+    column or has messages that are none; file and row are named.
     """
     _check_type(dataset, dataset_type)
     file = dataset / f"{split}.jsonl"

@@ -8,7 +8,8 @@ from collections.abc import Hashable, Sequence
 def cluster_bootstrap_mean(
     values: Sequence[float], clusters: Sequence[Hashable], resamples: int = 2000, seed: int = 0, level: float = 0.95
 ) -> tuple[float, float]:
-    """Percentile interval of the mean of `values`, resampling whole clusters with replacement (Efron & Tibshirani 1993, ch. 8).
+    """Percentile interval of the mean of `values`, resampling whole clusters with replacement (Efron & Tibshirani
+    1993, ch. 8).
 
     Answers to one prompt are alike, so the prompt is the unit that is drawn: the mean of a resample is the sum over the
     drawn clusters divided by the number of their values. With one value a cluster it is the ordinary bootstrap.

@@ -38,7 +38,9 @@ def load_causal_lm(path: Path, dtype: Any = "auto") -> tuple[Any, Any]:
 
 
 def set_generation_defaults(model: Any, tokenizer: Any) -> None:
-    """Generation stops at EOS and pads with the pad token; nothing else (penalties, top-p) is inherited from the base model."""
+    """Generation stops at EOS and pads with the pad token; nothing else (penalties, top-p) is inherited from the base
+    model.
+    """
     from transformers import GenerationConfig
 
     model.generation_config = GenerationConfig(
@@ -94,9 +96,11 @@ def sample_answers(
     seed: int,
     batch_size: int = 48,
 ) -> list[list[int]]:
-    """One answer a prompt: token ids up to and with EOS, or `max_new_tokens` ids of an unfinished answer. Temperature 0 is greedy.
+    """One answer a prompt: token ids up to and with EOS, or `max_new_tokens` ids of an unfinished answer. Temperature
+    0 is greedy.
 
-    Prompts of like length share a batch, so little is padded; the same prompts and seed give every model the same noise.
+    Prompts of like length share a batch, so little is padded; the same prompts and seed give every model the same
+    noise.
     """
     import torch
 
@@ -104,7 +108,9 @@ def sample_answers(
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     was_training = model.training
     model.eval()
-    how = dict(do_sample=True, temperature=temperature, top_k=0, top_p=1.0) if temperature else dict(do_sample=False)
+    how: dict[str, Any] = {"do_sample": False}
+    if temperature:
+        how = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
     with sampling_seed(seed), torch.no_grad():
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]

@@ -1,7 +1,7 @@
 """Reward models: build from a language model, load, score dialogues.
 
-A reward model is a transformer with a linear head of one output, read at the EOS that ends the answer. torch and transformers
-are imported inside the functions.
+A reward model is a transformer with a linear head of one output, read at the EOS that ends the answer. torch and
+transformers are imported inside the functions.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ from training.language_models import check_model_directory
 
 
 def from_language_model(path: Path, dtype: Any, seed: int) -> tuple[Any, Any]:
-    """(reward model, tokenizer) with a new head, N(0, 1/(d+1)) as in Stiennon et al. 2020 (lm-human-preference-details)."""
+    """(reward model, tokenizer) with a new head, N(0, 1/(d+1)) as in Stiennon et al.
+
+    2020 (lm-human-preference-details).
+    """
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 

@@ -7,7 +7,9 @@ from training.chat import decode_answer, encode_answer, encode_prompt, prepare_t
 
 @pytest.fixture
 def model():
-    return LlamaForCausalLM(LlamaConfig(vocab_size=260, hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1))
+    return LlamaForCausalLM(
+        LlamaConfig(vocab_size=260, hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1)
+    )
 
 
 def test_a_template_is_given_and_every_turn_ends_with_eos(model):
@@ -19,13 +21,18 @@ def test_a_template_is_given_and_every_turn_ends_with_eos(model):
         "<|im_start|>user\nWhy<|endoftext|>\n<|im_start|>assistant\n"
     )
     assert tokenizer.decode(encode_prompt(tokenizer, messages)) == expected
-    markers = [encode_prompt(tokenizer, messages).count(tokenizer.convert_tokens_to_ids(t)) for t in ("<|im_start|>", "<|endoftext|>")]
+    markers = [
+        encode_prompt(tokenizer, messages).count(tokenizer.convert_tokens_to_ids(t))
+        for t in ("<|im_start|>", "<|endoftext|>")
+    ]
     assert markers == [4, 3]  # tokens of their own, not characters
 
 
 def test_a_tokenizer_without_markers_gets_plain_text(model):
     tokenizer = tiny.tokenizer()
-    plain = type(tokenizer)(tokenizer_object=_without_markers(tokenizer), eos_token="<|endoftext|>", pad_token="<|pad|>")
+    plain = type(tokenizer)(
+        tokenizer_object=_without_markers(tokenizer), eos_token="<|endoftext|>", pad_token="<|pad|>"
+    )
     prepare_tokenizer(plain, model)
     assert plain.decode(encode_prompt(plain, tiny.user("Hi"))) == "User: Hi<|endoftext|>\nAssistant: "
 

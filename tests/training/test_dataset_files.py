@@ -17,7 +17,10 @@ def test_rows_are_read_and_an_optional_split_may_be_absent(tmp_path):
 @pytest.mark.parametrize(
     ("row", "says"),
     [
-        ({"prompt": tiny.user("Hi"), "chosen": tiny.assistant("a")}, "row 2: column 'rejected' is missing; found prompt, chosen"),
+        (
+            {"prompt": tiny.user("Hi"), "chosen": tiny.assistant("a")},
+            "row 2: column 'rejected' is missing; found prompt, chosen",
+        ),
         ({**ROW, "prompt": "Hi"}, "row 2: column 'prompt' must be a list of messages"),
         ({**ROW, "chosen": tiny.user("a")}, "row 2: column 'chosen' must hold exactly one message, of role assistant"),
     ],

@@ -5,7 +5,9 @@ from training.jsonl import read_jsonl
 
 def test_objects_in_order_and_blank_lines_passed_over(tmp_path):
     file = tmp_path / "rows.jsonl"
-    file.write_bytes(b'\xef\xbb\xbf{"a": 1}\r\n\n{"a": "\xc3\xa9\xe2\x80\xa8"}')  # BOM, CRLF, U+2028 inside, no last newline
+    file.write_bytes(
+        b'\xef\xbb\xbf{"a": 1}\r\n\n{"a": "\xc3\xa9\xe2\x80\xa8"}'
+    )  # BOM, CRLF, U+2028 inside, no last newline
     assert read_jsonl(file) == [{"a": 1}, {"a": "é\u2028"}]
 
 

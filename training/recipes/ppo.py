@@ -2,11 +2,11 @@
 
     python -m training.recipes.ppo var/runs/42
 
-The policy starts from the SFT model, which is also the reference of the KL penalty; the value model starts from the reward model.
-Rewards are normalised with the mean and spread that the reward model recorded. TRL 1.12 is the last release with this trainer;
-`training.recipes.ppo_corrections` puts right what is known to be wrong with it, and this module adds what it lacks: exact resume,
-gradient clipping, mini batches that are steps, and a measurement on held-out prompts with an interval. Left out: an adaptive KL
-coefficient, a pretraining mix, several ranks.
+The policy starts from the SFT model, which is also the reference of the KL penalty; the value model starts from the
+reward model. Rewards are normalised with the mean and spread that the reward model recorded. TRL 1.12 is the last
+release with this trainer; `training.recipes.ppo_corrections` puts right what is known to be wrong with it, and this
+module adds what it lacks: exact resume, gradient clipping, mini batches that are steps, and a measurement on held-out
+prompts with an interval. Left out: an adaptive KL coefficient, a pretraining mix, several ranks.
 """
 
 from __future__ import annotations
@@ -200,13 +200,15 @@ def load_judge(directory: RunDirectory, tokenizer: Any, dtype: Any) -> Any:
 def train(
     directory: RunDirectory, policy: Any, tokenizer: Any, prompts: list[list[int]], output_dtype: Any
 ) -> dict[str, Any]:
-    """Train, and write the policy as the output model. LoRA trains float32 adapters on weights of the given precision; full
-    training keeps float32 weights and, with bf16, computes under autocast.
+    """Train, and write the policy as the output model. LoRA trains float32 adapters on weights of the given
+    precision; full training keeps float32 weights and, with bf16, computes under autocast.
     """
     import torch
+    from transformers import set_seed
     from trl.experimental.ppo import ppo_trainer
 
     options: PpoOptions = directory.config
+    set_seed(options.seed)
     low = options.precision == "bf16"
     dtype = torch.bfloat16 if low and options.method == "lora" else torch.float32
     reward_model = load_judge(directory, tokenizer, dtype)
@@ -238,7 +240,9 @@ def train(
 
 
 def _adapt_value_model(value_model: Any, options: PpoOptions) -> None:
-    """LoRA inside the value model, in place, so that the trainer still finds its transformer and head; the head is trained too."""
+    """LoRA inside the value model, in place, so that the trainer still finds its transformer and head; the head is
+    trained too.
+    """
     from peft import inject_adapter_in_model
 
     inject_adapter_in_model(
@@ -306,7 +310,7 @@ def _make_trainer(
         train_dataset=Dataset.from_dict({"input_ids": prompts}),
         peft_config=lora,
     )
-    # The trainer steps once in as many micro batches as an iteration has, whatever its number of mini batches (trl#5645)
+    # The trainer steps once in as many micro batches as an iteration has, however many mini batches (trl#5645)
     trainer.accelerator.gradient_accumulation_steps = micro_batches // options.mini_batches
     trained = [parameter for group in trainer.optimizer.param_groups for parameter in group["params"]]
     trainer.optimizer.optimizer.register_step_pre_hook(
@@ -409,12 +413,11 @@ def _run_callback(directory: RunDirectory, trainer: Any, corrections: Correction
                 learning_rate=logs["lr"],
                 episodes=logs["episode"],
             )
-            for ids, score in list(zip(rollout.queries_responses, rollout.scores, strict=True))[
-                : options.logged_samples
-            ]:
-                prompt, answer = ids[: rollout.context_length], ids[rollout.context_length :]
-                texts = dict(prompt=decode_answer(tokenizer, prompt), text=decode_answer(tokenizer, answer))
-                directory.log_sample(state.global_step, reward=score, **texts)
+            rows = zip(rollout.queries_responses, rollout.scores, rollout.finished, strict=True)
+            for ids, score, finished in list(rows)[: options.logged_samples]:
+                prompt = decode_answer(tokenizer, ids[: rollout.context_length])
+                answer = decode_answer(tokenizer, ids[rollout.context_length :])
+                directory.log_sample(state.global_step, prompt=prompt, text=answer, reward=score, finished=finished)
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             directory.progress(state.episode, options.total_episodes, "episodes")
@@ -429,11 +432,12 @@ def _run_callback(directory: RunDirectory, trainer: Any, corrections: Correction
 
 
 def compare_on_held_out(directory: RunDirectory, prompts: list[list[int]], dtype: Any) -> dict[str, Any]:
-    """Sample answers to the held-out prompts from the input model and from the trained one as saved, with the same seeds.
+    """Sample answers to the held-out prompts from the input model and from the trained one as saved, with the same
+    seeds.
 
-    reward: as PPO maximises it, without the KL term (normalised; unfinished answers get their fixed score); its gain has a
-    bootstrap interval over prompts, paired. score: the reward model's alone, also for unfinished answers. kl: mean over the trained model's
-    answers of Σ log π/π_ref, in nats an answer.
+    reward: as PPO maximises it, without the KL term (normalised; unfinished answers get their fixed score); its gain
+    has a bootstrap interval over prompts, paired. score: the reward model's alone, also for unfinished answers. kl:
+    mean over the trained model's answers of Σ log π/π_ref, in nats an answer.
     """
     options: PpoOptions = directory.config
     _, tokenizer = language_models.load_causal_lm(directory.input("model"))

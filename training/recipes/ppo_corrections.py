@@ -1,16 +1,19 @@
 """What TRL 1.12's PPOTrainer gets wrong, put right from outside while it trains.
 
-Its loop is one method, which calls a few functions of its module by name; for the time of `train()` those names stand for the
-methods of `Corrections`, which call the originals:
+Its loop is one method, which calls a few functions of its module by name; for the time of `train()` those names stand
+for the methods of `Corrections`, which call the originals:
 
-* `get_reward`. The trainer adds the score at the position behind EOS, one too late, so that the value of the state after EOS
-  stands between the score and EOS's advantage (trl#1893, trl#3750). With that value equal to the score, the delta behind EOS is
-  score - value = 0 and EOS's own is value(after) - value(before) = score - value(before): what adding the score at EOS gives.
-  And an answer without EOS gets a fixed score, where the trainer would only subtract a penalty from the reward model's.
-* `batch_generation`. Generating collects log-probabilities with a KV cache, token by token; in bfloat16 they differ from those
-  of the training forward, and the first ratios with them. They are taken from the training forward instead.
-* `forward`. Gives logits in float32: the trainer takes log-softmax in the model's precision, and in bfloat16 a log-probability has
-  three digits. And measures the probability ratio of the first micro batch after each rollout, which must be 1.
+* `get_reward`. The trainer adds the score at the position behind EOS, one too late, so that the value of the state
+  after EOS stands between the score and EOS's advantage (trl#1893, trl#3750). With that value equal to the score, the
+  delta behind EOS is score - value = 0 and EOS's own is value(after) - value(before) = score - value(before): what
+  adding the score at EOS gives. And an answer without EOS gets a fixed score, where the trainer would only subtract a
+  penalty from the reward model's.
+* `batch_generation`. Generating collects log-probabilities with a KV cache, token by token; in bfloat16 they differ
+  from those of the training forward, and the first ratios with them. They are taken from the training forward
+  instead.
+* `forward`. Gives logits in float32: the trainer takes log-softmax in the model's precision, and in bfloat16 a log-
+  probability has three digits. And measures the probability ratio of the first micro batch after each rollout, which
+  must be 1.
 
 Nothing of TRL is imported here: the module is passed in.
 """
@@ -74,7 +77,9 @@ class Corrections:
     def batch_generation(
         self, model: Any, queries: Any, batch_size: int, pad_token_id: int, generation_config: Any
     ) -> tuple[Any, Any]:
-        """Generate, then take the logits [B, T, V] (divided by the temperature) from the forward pass that training uses."""
+        """Generate, then take the logits [B, T, V] (divided by the temperature) from the forward pass that training
+        uses.
+        """
         import torch
 
         query_responses, _ = self.original["batch_generation"](

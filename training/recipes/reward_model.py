@@ -2,9 +2,9 @@
 
     python -m training.recipes.reward_model var/runs/42
 
-Pairs are trained with the Bradley-Terry loss -log σ(r_chosen - r_rejected - margin). Both answers end with the EOS at which the
-reward is read, here and in PPO. Left out: several ranks (a pair's two answers are short, one GPU serves), and InstructGPT's
-keeping of all pairs of a prompt in one batch element, for which TRL has no form.
+Pairs are trained with the Bradley-Terry loss -log σ(r_chosen - r_rejected - margin). Both answers end with the EOS at
+which the reward is read, here and in PPO. Left out: several ranks (a pair's two answers are short, one GPU serves),
+and InstructGPT's keeping of all pairs of a prompt in one batch element, for which TRL has no form.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def run(directory: RunDirectory) -> None:
     for split, pairs in (("train", train), ("test", test)):
         if not pairs:
             raise ValueError(
-                f"All pairs of the {split} split are longer than {options.max_length} tokens: raise the longest dialogue."
+                f"All {split} pairs are longer than {options.max_length} tokens: raise the longest dialogue."
             )
 
     trainer = _make_trainer(directory, model, tokenizer, train)
@@ -159,7 +159,8 @@ def check_split_by_prompt(train: list[dict[str, Any]], test: list[dict[str, Any]
     shared = {_prompt_key(row) for row in train} & {_prompt_key(row) for row in test}
     if shared:
         raise ValueError(
-            f"{len(shared)} prompts are in both splits, so accuracy would be measured on what was trained: split the dataset by prompt."
+            f"{len(shared)} prompts are in both splits, so accuracy would be measured on what was trained: "
+            "split the dataset by prompt."
         )
 
 
@@ -239,7 +240,7 @@ def _make_trainer(directory: RunDirectory, model: Any, tokenizer: Any, train: li
 
 
 def measure(path: Path, train: list[dict[str, Any]], test: list[dict[str, Any]], dtype: Any) -> dict[str, Any]:
-    """Score every pair with the model as saved; write `scores.jsonl` and `reward.json` beside it; return the metrics."""
+    """Score every pair with the model as saved; write `scores.jsonl` and `reward.json` beside it; give the metrics."""
     write_json(path / "reward.json", {"mean": 0.0, "std": 1.0})
     model, tokenizer, _ = reward_models.load_reward_model(path, dtype)
     model.to(language_models.device())
@@ -276,7 +277,9 @@ def measure(path: Path, train: list[dict[str, Any]], test: list[dict[str, Any]],
 
 
 def length_only_accuracy(train: list[dict[str, Any]], test: list[dict[str, Any]]) -> float:
-    """Accuracy of a judge who sees nothing but lengths and prefers the longer answer, or the shorter, as training pairs do."""
+    """Accuracy of a judge who sees nothing but lengths and prefers the longer answer, or the shorter, as training
+    pairs do.
+    """
 
     def longer_wins(pairs: list[dict[str, Any]]) -> float:
         return fmean(

@@ -2,9 +2,9 @@
 
     python -m training.recipes.sft var/runs/42
 
-Each demonstration becomes prompt + answer + EOS (see `training.chat`); the loss is taken on the answer and its EOS, so the model
-learns to finish. Left out: packing (demonstrations are short, and packed ones would attend to each other without FlashAttention)
-and dialogues with several trained turns.
+Each demonstration becomes prompt + answer + EOS (see `training.chat`); the loss is taken on the answer and its EOS,
+so the model learns to finish. Left out: packing (demonstrations are short, and packed ones would attend to each other
+without FlashAttention) and dialogues with several trained turns.
 """
 
 from __future__ import annotations
@@ -82,7 +82,12 @@ class SFTOptions:
     )
     ranks: int = option(1, "Ranks", "Processes, one a GPU.", minimum=1, maximum=1024, group="Hardware")
     zero_stage: int = option(
-        2, "ZeRO stage", "What DeepSpeed shards over ranks.", minimum=0, maximum=3, group="Hardware"
+        2,
+        "ZeRO stage",
+        "What DeepSpeed shards over ranks: 1 Adam's moments, 2 gradients too, 3 weights too.",
+        minimum=1,
+        maximum=3,
+        group="Hardware",
     )
     gradient_checkpointing: bool = option(
         False, "Gradient checkpointing", "Less memory, about a third slower.", group="Hardware"
@@ -130,7 +135,7 @@ RECIPE = Recipe(
         "prompts": Input(
             "dataset",
             "Prompts",
-            "Their test split is answered for the samples and the finished rate; without it the held-out demonstrations' are.",
+            "Their test split is answered for the samples and the finished rate; else the held-out demonstrations' prompts.",
             dataset_type="prompts",
             required=False,
         ),
@@ -150,14 +155,18 @@ def run(directory: RunDirectory) -> None:
     asked = read_split(prompts, "prompts", "test") if prompts else test_rows
     if options.measure_finished and not asked:
         raise ValueError(
-            "The finished rate needs held-out prompts: give prompts, demonstrations with a test split, or a validation share."
+            "The finished rate needs held-out prompts: give prompts, demonstrations with a test split, or a "
+            "validation share."
         )
     language_models.check_model_directory(directory.input("model"))
 
     _configure_process()
+    from transformers import set_seed
+
     from training.recipes.trl_callbacks import raise_if_stopped, resume_point, trainer_files
 
-    step, checkpoint = resume_point(directory)
+    _, checkpoint = resume_point(directory)
+    set_seed(options.seed)
     model, tokenizer = language_models.load_causal_lm(directory.input("model"))
     dtype = model.dtype
     train, dropped = encode_demonstrations(tokenizer, train_rows, options.max_length, options.completion_only_loss)
@@ -166,7 +175,7 @@ def run(directory: RunDirectory) -> None:
         print(f"Left out as longer than {options.max_length} tokens: {dropped} train, {dropped_test} test.", flush=True)
     if not train:
         raise ValueError(
-            f"All {dropped} demonstrations are longer than {options.max_length} tokens: raise the longest demonstration."
+            f"All {dropped} demonstrations are longer than {options.max_length} tokens: raise the longest one."
         )
 
     trainer = _make_trainer(directory, model, tokenizer, train, trainer_files(directory))
@@ -189,9 +198,7 @@ def run(directory: RunDirectory) -> None:
     directory.finish(metrics, {"model": {**metadata, "base": base["name"], "licence": base["metadata"].get("licence")}})
 
 
-def hold_out(
-    rows: list[dict[str, Any]], share: float, seed: int
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def hold_out(rows: list[dict[str, Any]], share: float, seed: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """(train, validation): a share of the prompts, at least one if any; demonstrations of one prompt stay together."""
     prompts = list(dict.fromkeys(json.dumps(row["prompt"]) for row in rows))
     count = min(max(1, round(share * len(prompts))), len(prompts) - 1) if share else 0
@@ -385,10 +392,13 @@ def token_loss(model: Any, rows: list[dict[str, Any]], pad_token_id: int, batch_
         for start in range(0, len(rows), batch_size):
             batch = rows[start : start + batch_size]
             longest = max(len(row["input_ids"]) for row in batch)
-            pad = lambda ids, fill: ids + [fill] * (longest - len(ids))  # noqa: E731
-            ids = torch.tensor([pad(row["input_ids"], pad_token_id) for row in batch], device=model.device)
-            labels = torch.tensor([pad(row["labels"], IGNORED) for row in batch], device=model.device)
-            mask = torch.tensor([pad([1] * len(row["input_ids"]), 0) for row in batch], device=model.device)
+            gaps = [longest - len(row["input_ids"]) for row in batch]
+            columns = (
+                [row["input_ids"] + [pad_token_id] * gap for row, gap in zip(batch, gaps, strict=True)],
+                [[1] * (longest - gap) + [0] * gap for gap in gaps],
+                [row["labels"] + [IGNORED] * gap for row, gap in zip(batch, gaps, strict=True)],
+            )
+            ids, mask, labels = (torch.tensor(column, device=model.device) for column in columns)
             logits = model(input_ids=ids, attention_mask=mask).logits[:, :-1].float()
             total += cross_entropy(
                 logits.flatten(0, 1), labels[:, 1:].flatten(), ignore_index=IGNORED, reduction="sum"

@@ -67,7 +67,7 @@ class RunCallback(TrainerCallback):
             self.directory.log_metrics(state.global_step, **values)
         if not math.isfinite(values.get("loss", 0.0)):
             raise ValueError(
-                f"The loss became {values['loss']} at step {state.global_step}: lower the learning rate, or train in fp32."
+                f"The loss became {values['loss']} at step {state.global_step}: lower the learning rate, or use fp32."
             )
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
