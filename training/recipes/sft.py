@@ -135,7 +135,7 @@ RECIPE = Recipe(
         "prompts": Input(
             "dataset",
             "Prompts",
-            "Their test split is answered for the samples and the finished rate; else the held-out demonstrations' prompts.",
+            "Their test split is answered for samples and finished rate; else the held-out demonstrations' prompts.",
             dataset_type="prompts",
             required=False,
         ),
