@@ -6,10 +6,11 @@ import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from studio.models import Project
 from studio.runs.models import Artifact
+from studio.web.templatetags.studio import number
 
 TYPES = {"evaluation": "Evaluation", "bias": "Bias", "toxicity": "Toxicity"}
 MAX_BYTES = 20_000_000
@@ -31,6 +32,21 @@ class Estimate:
     n: int
     note: str
 
+    @property
+    def in_words(self) -> str:
+        """What the bar shows, for who hears the page."""
+        if self.low is None:
+            return number(self.value)
+        return f"{number(self.value)}, 95 % interval {number(self.low)} to {number(self.high)}"
+
+
+class Bar(NamedTuple):
+    """An estimate and its interval on the scale of the drawing."""
+
+    value: float
+    low: float | None
+    high: float | None
+
 
 @dataclass
 class Metric:
@@ -44,11 +60,25 @@ class Metric:
     estimates: list[Estimate] = field(default_factory=list)
 
     @property
+    def is_logarithmic(self) -> bool:
+        """Perplexities of a random and a trained model lie powers of ten apart: their bars show the logarithm."""
+        return "perplexity" in self.label
+
+    @property
+    def bars(self) -> list[tuple[Estimate, Bar]]:
+        """Each estimate with where it lies on the metric's scale."""
+
+        def at(x: float | None) -> float | None:
+            return x if x is None or not self.is_logarithmic else math.log10(max(x, 1e-9))
+
+        return [(e, Bar(at(e.value), at(e.low), at(e.high))) for e in self.estimates]
+
+    @property
     def scale(self) -> tuple[float, float]:
         """Where the interval bars begin and end: 0 to 1 for shares, 0 to 100 for percent, else around the numbers."""
         if self.unit == "%":
             return 0.0, 100.0
-        ends = [x for e in self.estimates for x in (e.value, e.low, e.high, self.ideal) if x is not None]
+        ends = [x for _, bar in self.bars for x in (*bar, self.ideal) if x is not None]
         low, high = min(ends), max(ends)
         is_share = self.better != "lower is better" or self.scorer
         if is_share and low >= 0 and high <= 1:

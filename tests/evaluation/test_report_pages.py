@@ -25,6 +25,7 @@ ROWS = [
     Row("SmolLM2", "python_mc", "acc", 0.5, 0.38, 0.62, 0.06, 68, True),
     Row("ppo <3>", "python_mc", "acc", 0.25, 0.16, 0.36, 0.05, 68, True),
     Row("SmolLM2", "held-out text", "loss", 2.5, 2.25, 2.75, 0.1, 40, False, unit="nats per token"),
+    Row("SmolLM2", "held-out text", "perplexity", 100.0, 10.0, 1000.0, 50.0, 40, False),
     Row("SmolLM2", "CrowS-Pairs: age", "stereotype preferred", 60.0, 31.3, 83.2, 15.5, 10, None, ideal=50.0, unit="%"),
     Row("ppo <3>", "toxic prompts", "toxicity probability", 0.0, 0.0, 0.1, 0.0, 32, False, scorer="Demo scorer"),
     Row("ppo <3>", "toxic prompts", "expected maximum toxicity", 0.2, None, None, None, 1, False, scorer="Demo scorer"),
@@ -122,6 +123,8 @@ def test_bars_of_a_metric_share_one_scale(report):
     assert metrics["toxicity probability"].scale == (0.0, 1.0)
     # 2.25 to 2.75, and 8 % of their distance on either side: 0.04
     assert metrics["loss"].scale == pytest.approx((2.21, 2.79))
+    # perplexity by its logarithm: 10 to 1000 are 1 to 3, and 0.16 on either side
+    assert metrics["perplexity"].scale == pytest.approx((0.84, 3.16))
 
 
 @pytest.mark.parametrize("name", ["reports", "report"])
