@@ -88,8 +88,8 @@ def run(directory: RunDirectory) -> None:
         if not counts[split]:
             raise ValueError(
                 f"No document fell into the {split} part ({counts['gathered']} gathered, {counts['duplicates']} "
-                f"duplicates, {counts['too_short']} too short): give more documents, split files into paragraphs, or change the "
-                "held-out fraction."
+                f"duplicates, {counts['too_short']} too short): give more documents, split files into paragraphs, "
+                "or change the held-out fraction."
             )
     summary = _summary(config, counts)
     write_json(directory.output("corpus") / "corpus.json", summary)

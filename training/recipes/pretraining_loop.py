@@ -176,9 +176,9 @@ class Pretraining:
     def _give_up_when_unstable(self) -> None:
         if self.skipped_in_a_row > self.config.skipped_steps_allowed:
             raise ValueError(
-                f"Training diverged: the loss or the gradient was not finite in {self.skipped_in_a_row} steps in a row, "
-                f"up to step {self.step}. Lower the learning rate, lengthen the warm-up or clip gradients more strongly, "
-                "then repeat the run."
+                f"Training diverged: the loss or the gradient was not finite in {self.skipped_in_a_row} steps in a "
+                f"row, up to step {self.step}. Lower the learning rate, lengthen the warm-up or clip gradients more "
+                "strongly, then repeat the run."
             )
 
     # Checkpoints
