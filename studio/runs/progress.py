@@ -22,7 +22,7 @@ class Progress:
 
     @property
     def eta_seconds(self) -> float | None:
-        return (self.total - self.done) / self.rate if self.rate else None
+        return (self.total - self.done) / self.rate if self.rate and self.total else None
 
     @property
     def text(self) -> str:
