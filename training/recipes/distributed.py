@@ -16,6 +16,7 @@ def initialise_distributed() -> None:
     import deepspeed.ops
 
     if cuda:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with it
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     else:
         # An all-reduce for inference that training never calls; it would be compiled for a minute first.
