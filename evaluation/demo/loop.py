@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.conf import settings
+from django.db.models import Sum
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
@@ -196,7 +197,8 @@ class Demo:
         """Let accounts work on a queue until it is empty: (username, kind, queue name, what they answer)."""
         clients = [(Client(self.address, self.accounts.secrets[name]), kind, q, a) for name, kind, q, a in jobs]
         queues = [(client, client.queue(SLUG, kind, name), answer) for client, kind, name, answer in clients]
-        total = Task.objects.filter(queue=queues[0][1], status=Task.Status.OPEN).count() * self.scale.overlap
+        waiting = Task.objects.filter(queue=queues[0][1], status=Task.Status.OPEN)
+        total = waiting.aggregate(n=Sum("overlap"))["n"] or 0
         with self.bar(jobs[0][1]) as (progress, task):
             advance = lambda: progress.advance(task, 1 / max(total, 1))  # noqa: E731
             return work_together(
