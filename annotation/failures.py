@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from django.db import transaction
+
 from annotation.models import Completion, FailureClass, FailureExample, FailureStatus
 from studio.models import Project, User
 from studio.runs.models import Artifact
@@ -66,3 +68,19 @@ def statuses(classes: Iterable[FailureClass]) -> dict[tuple[int, int], FailureSt
     """The newest status by (class id, model id)."""
     rows = FailureStatus.objects.filter(failure_class__in=list(classes)).select_related("model").order_by("id")
     return {(row.failure_class_id, row.model_id): row for row in rows}
+
+
+@transaction.atomic
+def file_failure(
+    project: Project,
+    completion: Completion,
+    user: User,
+    *,
+    failure_class: FailureClass | None = None,
+    name: str = "",
+    correction: str,
+    reasoning: str = "",
+) -> FailureExample:
+    """File a completion under a class of the project, or under a new one of that name. Raises ValueError."""
+    found = failure_class or add_class(project, name, user)
+    return add_example(found, completion, user, correction=correction, reasoning=reasoning)

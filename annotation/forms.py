@@ -1,0 +1,186 @@
+"""Forms of those who prepare annotation and use what it yields."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django import forms
+from django.db.models import Count, Q, QuerySet, TextField
+from django.db.models.functions import Cast
+
+from annotation.models import FailureClass, FailureStatus, Prompt, Split
+from annotation.prompts import TEST_FRACTION
+from annotation.queue import LETTERS
+from annotation.submit import LONGEST
+from studio.models import Project
+from studio.runs.models import Artifact
+
+SPLITS = [("", "Both splits"), *Split.choices]
+NEVER_TRAIN = "Held-out prompts never train."
+
+
+class PromptFilterForm(forms.Form):
+    """What the list of prompts shows; bad values count as not given."""
+
+    q = forms.CharField(required=False, label="Text", max_length=200)
+    cluster = forms.ChoiceField(required=False)
+    split = forms.ChoiceField(required=False, choices=SPLITS)
+
+    def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.project = project
+        found = project.prompts.exclude(cluster="").order_by("cluster").values_list("cluster", flat=True).distinct()
+        self.fields["cluster"].choices = [("", "All clusters"), *((cluster, cluster) for cluster in found)]
+
+    def prompts(self) -> QuerySet[Prompt]:
+        self.is_valid()
+        return matching_prompts(self.project, self.cleaned_data)
+
+
+def matching_prompts(project: Project, data: dict[str, Any]) -> QuerySet[Prompt]:
+    """The project's prompts in this split and cluster, and with this text anywhere in their messages."""
+    found = Prompt.objects.filter(project=project)
+    if data.get("split"):
+        found = found.filter(split=data["split"])
+    if data.get("cluster"):
+        found = found.filter(cluster=data["cluster"])
+    return containing(found, "messages", data["q"]) if data.get("q") else found
+
+
+def containing(found: QuerySet[Any], messages: str, text: str) -> QuerySet[Any]:
+    """Rows whose conversation (at `messages`) has this text anywhere. Databases keep it as JSON, escaped or not."""
+    found = found.alias(written=Cast(messages, TextField()))
+    return found.filter(Q(written__icontains=text) | Q(written__icontains=json.dumps(text)[1:-1]))
+
+
+class ImportPromptsForm(forms.Form):
+    file = forms.FileField(
+        label="File", help_text='JSONL: one object a line with "prompt" (text) or "messages"; optionally "cluster", '
+        '"tags", "reference" and "split".',
+        widget=forms.ClearableFileInput(attrs={"accept": ".jsonl,.ndjson,.json,application/jsonl"}),
+    )  # fmt: skip
+    test_fraction = forms.FloatField(
+        label="Held out", initial=TEST_FRACTION, min_value=0, max_value=1,
+        help_text="Share of the new prompts that never train and are kept for reviews and evaluation. A row's own "
+        "“split” comes first, and twins of a known prompt stay where it is.",
+        widget=forms.NumberInput(attrs={"step": "0.05"}),
+    )  # fmt: skip
+
+
+def _small_number(label: str, initial: int, maximum: int, help_text: str = "", minimum: int = 1) -> forms.IntegerField:
+    return forms.IntegerField(label=label, initial=initial, min_value=minimum, max_value=maximum, help_text=help_text)
+
+
+class QueueDemonstrationsForm(forms.Form):
+    split = forms.ChoiceField(choices=SPLITS, initial=Split.TRAIN, required=False, help_text=NEVER_TRAIN)
+    cluster = forms.ChoiceField(required=False)
+    q = forms.CharField(required=False, label="Text", max_length=200, help_text="Only prompts that contain it.")
+    fresh = forms.BooleanField(
+        required=False, initial=True, label="Only prompts that nobody has demonstrated or been asked to"
+    )
+    limit = _small_number("How many prompts", 50, 10_000)
+    overlap = _small_number("People a prompt", 1, 100)
+    priority = _small_number("Priority", 0, 1000, "Higher comes first.", minimum=-1000)
+
+    def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        found = project.prompts.exclude(cluster="").order_by("cluster").values_list("cluster", flat=True).distinct()
+        self.fields["cluster"].choices = [("", "All clusters"), *((cluster, cluster) for cluster in found)]
+
+
+class QueueRankingsForm(forms.Form):
+    artifact = forms.ModelChoiceField(
+        Artifact.objects.none(), label="Completions", help_text="What a sampling run drew. Equal answers count once.",
+        empty_label="Choose …",
+    )  # fmt: skip
+    answers = _small_number("Answers a task", 2, LETTERS, "Ranking four takes less time than six pairs.", minimum=2)
+    per_prompt = _small_number("Tasks a prompt", 1, 100, "Each takes other answers.")
+    overlap = _small_number("People a task", 1, 100, "More than one shows where people disagree.")
+    split = forms.ChoiceField(choices=SPLITS, initial=Split.TRAIN, required=False, help_text=NEVER_TRAIN)
+    priority = _small_number("Priority", 0, 1000, "Higher comes first.", minimum=-1000)
+
+    def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        kind = Artifact.Kind.COMPLETIONS
+        self.fields["artifact"].queryset = Artifact.objects.filter(project=project, kind=kind).order_by("-id")
+
+
+class ReviewForm(forms.Form):
+    name = forms.CharField(max_length=120, help_text="Shown to those who judge, so it must not name the models.")
+    models = forms.ModelMultipleChoiceField(
+        Artifact.objects.none(), widget=forms.CheckboxSelectMultiple, label="Models",
+        help_text="Two or more. Each prompt on which all of them have an answer becomes a task.",
+        error_messages={"required": "Choose two or more models to compare."},
+    )  # fmt: skip
+    overlap = _small_number("People a prompt", 1, 100, "How many judge each prompt.")
+    per_prompt = _small_number("Draws a prompt", 1, 100, "Each takes the models' next completions.")
+
+    def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        on_held_out = Q(answers__prompt__split=Split.TEST, answers__prompt__project=project)
+        answered = Count("answers__prompt", filter=on_held_out, distinct=True)
+        found = Artifact.objects.filter(project=project, kind=Artifact.Kind.MODEL).annotate(answered=answered)
+        self.fields["models"].queryset = found.filter(answered__gt=0).order_by("id")
+        self.fields["models"].label_from_instance = lambda m: (
+            f"{m.name} (#{m.pk}), answers to {m.answered} held-out prompt{'' if m.answered == 1 else 's'}"
+        )
+
+    def clean_models(self) -> Any:
+        chosen = self.cleaned_data["models"]
+        if len(chosen) < 2:
+            raise forms.ValidationError("Choose two or more models to compare.")
+        return chosen
+
+
+class FailureClassForm(forms.Form):
+    name = forms.CharField(max_length=120, help_text="How models fail, in a few words: Invents a function.")
+    description = forms.CharField(
+        required=False, max_length=LONGEST, widget=forms.Textarea(attrs={"rows": 4}),
+        help_text="How to recognise it, and what is not meant. Markdown.",
+    )  # fmt: skip
+    severity = forms.TypedChoiceField(
+        choices=FailureClass.Severity.choices, coerce=int, initial=FailureClass.Severity.MAJOR
+    )
+
+
+class FailureExampleForm(forms.Form):
+    failure_class = forms.ModelChoiceField(FailureClass.objects.none(), label="Failure class", empty_label="Choose …")
+    correction = forms.CharField(
+        max_length=LONGEST, label="What it should have said", widget=forms.Textarea(attrs={"rows": 6}),
+        help_text="Markdown.",
+    )  # fmt: skip
+    reasoning = forms.CharField(
+        max_length=LONGEST, required=False, widget=forms.Textarea(attrs={"rows": 4}), help_text="Why it is wrong."
+    )
+
+    def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["failure_class"].queryset = project.failure_classes.all()
+
+
+class FailureStatusForm(forms.Form):
+    model = forms.ModelChoiceField(Artifact.objects.none(), empty_label="Choose …")
+    state = forms.ChoiceField(choices=FailureStatus.State.choices)
+    note = forms.CharField(required=False, max_length=300, help_text="What was tried, or where it shows.")
+
+    def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        models = Artifact.objects.filter(project=project, kind=Artifact.Kind.MODEL).order_by("-id")
+        self.fields["model"].queryset = models
+        self.fields["model"].label_from_instance = lambda m: f"{m.name} (#{m.pk})"
+
+
+class FreezeForm(forms.Form):
+    KINDS = [("demonstrations", "Demonstrations"), ("comparisons", "Comparisons"), ("prompts", "Prompts")]
+
+    kind = forms.ChoiceField(
+        choices=KINDS, widget=forms.RadioSelect, initial="demonstrations", label="From",
+        help_text="Demonstrations are for instruction tuning, comparisons for reward models, prompts for sampling.",
+    )  # fmt: skip
+    name = forms.CharField(max_length=160, required=False, help_text="Left empty, it is called by what it holds.")
+    test_fraction = forms.FloatField(
+        label="Test fraction", initial=0.1, min_value=0, max_value=0.5,
+        help_text="Share of the conversations in the dataset's own test split. Prompts keep the split they have.",
+        widget=forms.NumberInput(attrs={"step": "0.05"}),
+    )  # fmt: skip

@@ -1,0 +1,102 @@
+"""An annotator's own work: the queues, what waits in them, and what they did."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import Count, Q
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_GET, require_http_methods
+
+from annotation import queue
+from annotation.models import Claim, Queue, Slot
+from studio.access import ENGINEERS, may, member_required
+from studio.models import Guideline, Project, User
+
+RECENT = 10
+
+
+@require_GET
+@member_required()
+def home(request: HttpRequest, project: Project) -> HttpResponse:
+    queues = _queues(project, request.user)
+    context = {
+        "project": project,
+        "queues": queues,
+        "first": next((entry for entry in queues if entry["waiting"]), None),
+        "recent": _recent(project, request.user),
+        "may_queue": may(request.membership, ENGINEERS),
+        **_own_counts(project, request.user),
+    }
+    context["newer_guideline"] = _newer_guideline(project, context["recent"])
+    return render(request, "annotation/home.html", context)
+
+
+def _queues(project: Project, user: User) -> list[dict[str, Any]]:
+    """The open queues, those with work for the user first; three queries."""
+    found = list(project.queues.filter(is_open=True))
+    waiting = queue.waiting_for(found, user)
+    counts: dict[int, dict[str, int]] = {}
+    slots = Slot.objects.filter(queue__in=found).exclude(status=Slot.Status.WITHDRAWN).order_by()
+    for queue_id, status, n in slots.values_list("queue", "status").annotate(n=Count("id")):
+        counts.setdefault(queue_id, {})[status] = n
+    entries = [
+        {
+            "queue": each,
+            "waiting": waiting.get(each.pk, 0),
+            "done": counts.get(each.pk, {}).get(Slot.Status.DONE, 0),
+            "total": sum(counts.get(each.pk, {}).values()),
+        }
+        for each in found
+    ]
+    return sorted((e for e in entries if e["total"]), key=lambda e: (not e["waiting"], e["queue"].pk))
+
+
+def _recent(project: Project, user: User) -> list[Claim]:
+    mine = Claim.objects.filter(annotator=user, task__queue__project=project, status=Claim.Status.SUBMITTED)
+    related = ("task__prompt", "task__queue", "guideline", "demonstration", "comparison")
+    return list(mine.select_related(*related).order_by("-finished_at", "-id")[:RECENT])
+
+
+def _own_counts(project: Project, user: User) -> dict[str, Any]:
+    week = Q(finished_at__gte=timezone.now() - timedelta(days=7))
+    day = Q(finished_at__gte=timezone.now() - timedelta(days=1))
+    mine = Claim.objects.filter(annotator=user, task__queue__project=project, status=Claim.Status.SUBMITTED)
+    return {"mine": mine.aggregate(all=Count("pk"), week=Count("pk", filter=week), day=Count("pk", filter=day))}
+
+
+def _newer_guideline(project: Project, recent: list[Claim]) -> Guideline | None:
+    """The guideline in force, when the annotator's last work was done under an older one (or they did none yet)."""
+    newest = project.guideline
+    if newest is None or (recent and recent[0].guideline_id == newest.pk):
+        return None
+    return newest
+
+
+@require_http_methods(["GET", "POST"])
+@member_required()
+def queue_page(request: HttpRequest, project: Project, queue_id: int) -> HttpResponse:
+    """How far a queue is; sending the form takes the next task from it."""
+    found = get_object_or_404(project.queues.select_related("project"), pk=queue_id)
+    if request.method == "POST":
+        return next_task(project, found, request.user)
+    progress = queue.progress(found)
+    context = {
+        "project": project,
+        "queue": found,
+        "progress": progress,
+        "total": sum(progress.values()) - progress[Slot.Status.WITHDRAWN],
+        "waiting": queue.waiting_for([found], request.user).get(found.pk, 0),
+    }
+    return render(request, "annotation/queue.html", context)
+
+
+def next_task(project: Project, work: Queue, user: User) -> HttpResponse:
+    """To the user's next task in this queue; to the queue's page when it has none for them."""
+    claim = queue.claim_next(work, user)
+    if claim is None:
+        return redirect("annotation:queue", project.slug, work.pk)
+    return redirect("annotation:work", project.slug, claim.pk)
