@@ -1,8 +1,8 @@
 """Which labels made this model, and which models used this label: walks over rows, level by level.
 
 What a thing comes from: an artifact from the inputs of the run that made it; a frozen dataset also from its labels; a
-comparison from the completions it ranks, so from the artifact they were read from. Each level costs a fixed number of
-queries, however wide it is.
+comparison from the completions it ranks, so from the artifact they were read from. Upwards each level costs a fixed
+number of queries, however wide it is; downwards the whole walk does.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 
 from annotation.models import Comparison, Completion, DatasetItem, Demonstration, Prompt
 from studio.runs.models import Artifact, RunInput
@@ -69,8 +69,10 @@ def ancestors(artifact_ids: Iterable[int]) -> set[int]:
 
 
 def descendants(artifact_ids: Iterable[int]) -> set[int]:
-    """Ids of everything that came from these artifacts, themselves included."""
-    return _closure(artifact_ids, _products)
+    """Ids of everything that came from these artifacts, themselves included; three queries, however long the chain."""
+    start = set(artifact_ids)
+    products = _products(Artifact.objects.filter(pk__in=start).order_by().values("project"))
+    return _closure(start, lambda ids: {made for pk in ids for made in products.get(pk, ())})
 
 
 def _closure(start: Iterable[int], step: Callable[[set[int]], set[int]]) -> set[int]:
@@ -91,9 +93,16 @@ def _sources(ids: set[int]) -> set[int]:
     return (set(inputs.distinct()) | read_from[0] | read_from[1]) - {None}
 
 
-def _products(ids: set[int]) -> set[int]:
-    outputs = Artifact.objects.filter(produced_by__inputs__artifact__in=ids).order_by().values_list("pk", flat=True)
-    rows = Completion.objects.filter(artifact__in=ids).values("pk")
-    ranked = Comparison.objects.filter(completions__in=rows).order_by().values("pk")
-    frozen = DatasetItem.objects.filter(Q(completion__in=rows) | Q(comparison__in=ranked)).order_by()
-    return set(outputs.distinct()) | set(frozen.values_list("artifact", flat=True).distinct())
+def _products(projects: QuerySet[Artifact]) -> dict[int, set[int]]:
+    """What was made from each artifact of these projects directly: by a run, or frozen from what was read from it."""
+    made = Artifact.objects.filter(project__in=projects).exclude(produced_by=None).order_by()
+    items = DatasetItem.objects.filter(artifact__project__in=projects).order_by()
+    found: dict[int, set[int]] = {}
+    for pairs in (
+        made.values_list("produced_by__inputs__artifact", "pk"),
+        items.exclude(comparison=None).values_list("comparison__completions__artifact", "artifact"),
+        items.exclude(completion=None).values_list("completion__artifact", "artifact"),
+    ):
+        for source, product in pairs.distinct():
+            found.setdefault(source, set()).add(product)
+    return found
