@@ -45,6 +45,6 @@ def _collected(project: Project) -> list[Tile]:
     comparisons = Comparison.objects.filter(**standing).count()
     return [
         Tile("Prompts", prompts["all"], f"{prompts['held_out']} held out", "annotation:prompts"),
-        Tile("Demonstrations", demonstrations, "answers written by people"),
+        Tile("Demonstrations", demonstrations, "answers written by people", "annotation:demonstrations"),
         Tile("Comparisons", comparisons, "rankings of answers", "annotation:comparisons"),
     ]

@@ -44,6 +44,8 @@ def overview(project: Project, membership: Membership) -> dict[str, Any]:
     if context["is_engineer"]:
         context |= _workshop(project)
         context["steps"] = _first_steps(project, context)
+    counted = [tile.value for tile in context["tiles"]] + [context.get("artifact_count", 0)]
+    context["show_numbers"] = any(counted) or not context.get("steps")  # a new project shows its first steps instead
     return context
 
 
@@ -77,7 +79,7 @@ def _first_steps(project: Project, context: dict[str, Any]) -> list[Step]:
         Step(
             "Bring in a model",
             "Import an open one, or pretrain your own from a corpus.",
-            "runs:list",
+            "runs:new",
             context["model_count"] > 0,
         ),
         Step(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.http import HttpRequest
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 
 from studio.access import ENGINEERS, EVERYONE, EXPERTS
 from studio.models import Role
@@ -40,7 +40,7 @@ ROOMS: dict[str, tuple[Room, ...]] = {
     ),
     "Learn": (
         Room("Reports", "evaluation:reports", "chart", EXPERTS, "e"),
-        Room("Rounds", "evaluation:rounds", "cycle", ENGINEERS, "n"),
+        Room("Rounds", "evaluation:rounds", "cycle", EXPERTS, "n"),
     ),
     "Project": (
         Room("Guidelines", "guidelines", "book", EVERYONE, "g"),
@@ -62,20 +62,13 @@ def navigation(request: HttpRequest) -> dict[str, Any]:
 
 def _room_groups(path: str, slug: str, role: str) -> list[dict[str, Any]]:
     """Groups of rooms for `role`; the room whose address is the longest beginning of `path` is current."""
-    groups = []
-    for title, rooms in ROOMS.items():
-        entries = [(room, _address(room, slug)) for room in rooms if role in room.roles]
-        groups.append({"title": title, "rooms": [{"room": r, "url": url, "current": ""} for r, url in entries if url]})
+    groups = [
+        {"title": title, "rooms": [{"room": r, "url": reverse(r.view, args=[slug])} for r in rooms if role in r.roles]}
+        for title, rooms in ROOMS.items()
+    ]
     everything = [entry for group in groups for entry in group["rooms"]]
     here = [e for e in everything if path == e["url"] or e["room"].view != "project" and path.startswith(e["url"])]
     if here:
         current = max(here, key=lambda e: len(e["url"]))
         current["current"] = "page" if path == current["url"] else "true"
     return [group for group in groups if group["rooms"]]
-
-
-def _address(room: Room, slug: str) -> str:
-    try:
-        return reverse(room.view, args=[slug])
-    except NoReverseMatch:
-        return ""
