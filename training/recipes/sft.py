@@ -286,9 +286,7 @@ def _make_trainer(directory: RunDirectory, model: Any, tokenizer: Any, train: li
     )
     lora = None
     if options.method == "lora":
-        lora = language_models.lora_config(
-            model, options.lora_rank, options.lora_alpha, options.lora_dropout, "CAUSAL_LM"
-        )
+        lora = _lora_config(model, options)
     elif options.precision == "fp32":
         model = model.float()
     return SFTTrainer(
@@ -299,6 +297,16 @@ def _make_trainer(directory: RunDirectory, model: Any, tokenizer: Any, train: li
         peft_config=lora,
         callbacks=[RunCallback(directory)],
     )
+
+
+def _add_adapters(model: Any, options: SFTOptions) -> Any:
+    from peft import get_peft_model
+
+    return get_peft_model(model, _lora_config(model, options))
+
+
+def _lora_config(model: Any, options: SFTOptions) -> Any:
+    return language_models.lora_config(model, options.lora_rank, options.lora_alpha, options.lora_dropout, "CAUSAL_LM")
 
 
 class Observer:
@@ -339,19 +347,27 @@ class Observer:
                 self._measure(model, step, measure_finished=step == 0)
 
     def finish(self, dtype: Any) -> dict[str, Any]:
-        """Save the trained model, adapters merged, and measure what was saved."""
+        """Save the trained model, adapters merged, and measure what was saved. Returns its metadata."""
+        from transformers.integrations.deepspeed import unset_hf_deepspeed_config
         from trl.models.utils import unwrap_model_for_generation
 
-        metadata: dict[str, Any] = {}
+        steps = self.trainer.state.max_steps
+        self.directory.progress(steps, steps, "steps", "saving and measuring")
+        weights: dict[str, Any] = {}
         with unwrap_model_for_generation(self.trainer.model_wrapped, self.trainer.accelerator) as model:
-            if not self.directory.rank:
-                self.directory.progress(
-                    self.trainer.state.max_steps, self.trainer.state.max_steps, "steps", "saving and measuring"
-                )
-                path = self.directory.output("model")
-                metadata = language_models.save_causal_lm(model, self.tokenizer, path, dtype)
-                saved, _ = language_models.load_causal_lm(path)
-                self._measure(saved.to(language_models.device()), self.trainer.state.max_steps, measure_finished=True)
+            if not self.directory.rank:  # whole here, in parts again (with ZeRO-3) once this block is left
+                weights = {name: tensor.detach().to("cpu", copy=True) for name, tensor in model.state_dict().items()}
+        if self.directory.rank:
+            return {}
+        unset_hf_deepspeed_config()  # a model loaded from now on is a plain one, of this rank alone
+        model, _ = language_models.load_causal_lm(self.directory.input("model"))
+        if self.options.method == "lora":
+            model = _add_adapters(model, self.options)
+        model.load_state_dict(weights)
+        path = self.directory.output("model")
+        metadata = language_models.save_causal_lm(model, self.tokenizer, path, dtype)
+        saved, _ = language_models.load_causal_lm(path)
+        self._measure(saved.to(language_models.device()), steps, measure_finished=True)
         return metadata
 
     def _measure(self, model: Any, step: int, measure_finished: bool) -> None:
