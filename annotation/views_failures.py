@@ -10,6 +10,7 @@ from django.core.paginator import Paginator
 from django.db.models import Count, Q
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from annotation import failures
@@ -42,6 +43,8 @@ def failure_classes(request: HttpRequest, project: Project) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 @member_required(*EXPERTS)
 def new_failure_class(request: HttpRequest, project: Project) -> HttpResponse:
+    """With `?completion=` on to filing that answer under the new class."""
+    completion = _number(request, "completion") if "completion" in request.GET else None
     form = FailureClassForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         try:
@@ -50,6 +53,9 @@ def new_failure_class(request: HttpRequest, project: Project) -> HttpResponse:
             form.add_error("name", str(error))
         else:
             messages.success(request, f"“{made.name}” is there. Add an example, so that others recognise it.")
+            if completion:
+                file_url = reverse("annotation:file-failure", args=[project.slug])
+                return redirect(f"{file_url}?class={made.pk}&completion={completion}")
             return redirect("annotation:failure-class", project.slug, made.pk)
     context = {"project": project, "form": form}
     return render(request, "annotation/new_failure_class.html", context, status=422 if form.errors else 200)
