@@ -114,13 +114,19 @@ def close_review(review: Review) -> None:
 
 
 def judgements(review: Review) -> list[Judgement]:
-    """Every judgement that counts, oldest first; four queries."""
-    counted = review.comparisons.filter(withdrawn_at=None, surplus=False).select_related("prompt", "annotator")
-    found = []
-    for comparison in counted.prefetch_related("completions__model").order_by("id"):
+    """Every judgement that counts, oldest first."""
+    return judgements_by_review([review])[review.pk]
+
+
+def judgements_by_review(reviews: Sequence[Review]) -> dict[int, list[Judgement]]:
+    """Every judgement that counts by review id, oldest first; three queries for any number of reviews."""
+    counted = Comparison.objects.filter(review__in=reviews, withdrawn_at=None, surplus=False)
+    found: dict[int, list[Judgement]] = {review.pk: [] for review in reviews}
+    related = counted.select_related("prompt", "annotator").prefetch_related("completions__model")
+    for comparison in related.order_by("id"):
         by_id = {c.pk: c for c in comparison.completions.all()}
         tiers = [[by_id[pk] for pk in tier] for tier in comparison.tiers]
-        found.append(Judgement(comparison, tiers, [by_id[pk] for pk in comparison.unrankable]))
+        found[comparison.review_id].append(Judgement(comparison, tiers, [by_id[pk] for pk in comparison.unrankable]))
     return found
 
 

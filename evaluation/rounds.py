@@ -6,6 +6,7 @@ run's outputs) and waits where people decide: when enough has been compared, and
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from annotation import datasets, queue, reviews
 from annotation.models import Comparison, Kind, Review, Split, Task
 from studio.models import Project, Round, User
 from studio.runs.contract import option, parse_config
+from studio.runs.control import cancel_run
 from studio.runs.models import Artifact, Run
 from studio.runs.registry import find_recipe
 from studio.runs.submit import submit_run
@@ -57,19 +59,19 @@ def start_round(project: Project, user: User, values: dict[str, Any]) -> Round:
     Raises ConfigError for bad values and ValueError when there is no policy yet or another round is under way.
     """
     config = parse_config(RoundConfig, values)
-    policy = project.policy
-    if policy is None:
-        raise ValueError(
-            "Promote a model first: the policy that the round starts from. Its artifact page has the button."
-        )
-    under_way = project.rounds.filter(status__in=OPEN).first()
-    if under_way:
-        raise ValueError(f"{under_way} is still under way. Promote or close it first.")
     if config.review_also:
         _other_model(project, config)
     try:
         with transaction.atomic():
+            policy = Project.objects.select_related("policy").get(pk=project.pk).policy
+            if policy is None:
+                raise ValueError(
+                    "Promote a model first: the policy that the round starts from. Its artifact page has the button."
+                )
+            # Read once: who begins between two reads would be overlooked. At the same moment, the number decides.
             newest = project.rounds.order_by("-number").first()
+            if newest and newest.status in OPEN:
+                raise ValueError(f"{newest} is still under way. Promote or close it first.")
             round = Round.objects.create(
                 project=project,
                 number=newest.number + 1 if newest else 1,
@@ -89,9 +91,11 @@ OPEN = (Round.Status.COLLECTING, Round.Status.TRAINING, Round.Status.REVIEWING)
 def train_round(round: Round, user: User) -> Run:
     """Freeze the project's comparisons and train the reward model; PPO and the review's answers follow by themselves.
 
-    Raises ValueError when the round is past that, or there is nothing to train on.
+    Raises ValueError when the round is past that, answers are still being drawn, or there is nothing to train on.
     """
     with transaction.atomic():
+        if round.runs.filter(status__in=Run.LIVE).exists():
+            raise ValueError("Answers are still being drawn: wait for that run, or cancel it on its page.")
         _move(round, Round.Status.COLLECTING, Round.Status.TRAINING)
         config = config_of(round)
         dataset = datasets.freeze_comparisons(round.project, user, name=f"Comparisons up to round {round.number}")
@@ -106,10 +110,10 @@ def train_round(round: Round, user: User) -> Run:
 
 
 def advance(run: Run) -> None:
-    """What a round does when one of its runs has ended well."""
+    """What a round does when one of its runs has ended well; nothing in a round that is past that step."""
     if run.round is None:
         return
-    round, config = run.round, config_of(run.round)
+    round, config = Round.objects.select_related("project", "start_policy").get(pk=run.round_id), config_of(run.round)
     if run.recipe_name == "sample" and round.status == Round.Status.COLLECTING:
         queue.add_ranking_tasks(
             queue.find_queue(round.project, Kind.RANK),
@@ -120,6 +124,8 @@ def advance(run: Run) -> None:
             round=round,
             seed=round.number,
         )
+    elif round.status != Round.Status.TRAINING:
+        return
     elif run.recipe_name == "reward_model":
         _submit(
             round,
@@ -137,7 +143,7 @@ def advance(run: Run) -> None:
         if config.review_also:
             models.insert(0, _other_model(round.project, config))
         _draw_answers(round, config, models, Split.TEST, 1, 0)
-    elif run.recipe_name == "sample" and round.status == Round.Status.TRAINING:
+    elif run.recipe_name == "sample" and run.config["split"] == Split.TEST:
         _move(round, Round.Status.TRAINING, Round.Status.REVIEWING)
         reviews.start_review(
             round.project,
@@ -155,13 +161,29 @@ def promote(round: Round, user: User) -> None:
     with transaction.atomic():
         _move(round, Round.Status.REVIEWING, Round.Status.PROMOTED, finished_at=timezone.now())
         Project.objects.filter(pk=round.project_id).update(policy=round.final_policy)
+        _stop_work(round)
 
 
 def close(round: Round, note: str) -> None:
-    """End the round without promotion. Its runs, labels and models stay. Raises ValueError when it is over already."""
+    """End the round without promotion: live runs are cancelled and waiting tasks withdrawn; what was made stays.
+
+    Raises ValueError when it is over already.
+    """
     open_round = Round.objects.filter(pk=round.pk, status__in=OPEN)
-    if not open_round.update(status=Round.Status.CLOSED, note=note, finished_at=timezone.now()):
-        raise ValueError(f"{round} is over already.")
+    with transaction.atomic():
+        if not open_round.update(status=Round.Status.CLOSED, note=note.strip(), finished_at=timezone.now()):
+            raise ValueError(f"{round} is over already.")
+        for run in round.runs.filter(status__in=Run.LIVE):
+            with contextlib.suppress(ValueError):  # it ended this moment
+                cancel_run(run)
+        _stop_work(round)
+
+
+def _stop_work(round: Round) -> None:
+    """Nobody is asked to judge for a round that is over."""
+    queue.withdraw_tasks(Task.objects.filter(round=round))
+    for review in round.reviews.filter(status=Review.Status.OPEN):
+        reviews.close_review(review)
 
 
 def config_of(round: Round) -> RoundConfig:

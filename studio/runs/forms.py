@@ -48,7 +48,7 @@ class RunForm(forms.Form):
         for role, declared in recipe.inputs.items():
             self.fields[f"input-{role}"] = _input_field(declared, artifacts[role])
         for o in options(recipe.config):
-            self.fields[f"config-{o.name}"] = _option_field(o)
+            self.fields[f"config-{o.name}"] = option_field(o)
 
     @property
     def input_fields(self) -> list[forms.BoundField]:
@@ -56,18 +56,7 @@ class RunForm(forms.Form):
 
     @property
     def groups(self) -> list[FieldGroup]:
-        """The settings' fields by group, in order of declaration; a group with an error is open."""
-        by_group: dict[str, list[forms.BoundField]] = {}
-        for o in options(self.recipe.config):
-            by_group.setdefault(o.group, []).append(self[f"config-{o.name}"])
-        return [
-            FieldGroup(
-                title=group or "General",
-                fields=fields,
-                collapsed=group.lower() in CLOSED_GROUPS and not any(field.errors for field in fields),
-            )
-            for group, fields in by_group.items()
-        ]
+        return field_groups(self, self.recipe.config)
 
     def values(self) -> dict[str, Any]:
         """The settings as given, for `submit_run`."""
@@ -86,6 +75,21 @@ class RunForm(forms.Form):
         for name, sentence in error.errors.items():
             field = f"input-{name.removeprefix('input:')}" if name.startswith("input:") else f"config-{name}"
             self.add_error(field if field in self.fields else None, sentence)
+
+
+def field_groups(form: forms.Form, config: type) -> list[FieldGroup]:
+    """The fields "config-<name>" by group, in order of declaration; a group with an error is open."""
+    by_group: dict[str, list[forms.BoundField]] = {}
+    for o in options(config):
+        by_group.setdefault(o.group, []).append(form[f"config-{o.name}"])
+    return [
+        FieldGroup(
+            title=group or "General",
+            fields=fields,
+            collapsed=group.lower() in CLOSED_GROUPS and not any(field.errors for field in fields),
+        )
+        for group, fields in by_group.items()
+    ]
 
 
 def _initial(recipe: Recipe, repeat_of: Run | None) -> dict[str, Any]:
@@ -155,7 +159,8 @@ def _input_field(declared: Input, artifacts: list[Artifact]) -> forms.Field:
     return field
 
 
-def _option_field(o: Option) -> forms.Field:
+def option_field(o: Option) -> forms.Field:
+    """The field of one setting of a config dataclass."""
     field = _control(o)
     field.unit = o.unit
     field.optional = isinstance(o.type, types.UnionType)
