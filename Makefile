@@ -50,7 +50,7 @@ lint: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
-	$(BIN)/djlint --check --lint --quiet studio annotation evaluation
+	$(BIN)/djlint --lint --quiet studio annotation evaluation
 	$(BIN)/python manage.py makemigrations --check --dry-run
 
 clean:
