@@ -140,6 +140,7 @@ def test_the_output_loads_and_is_the_policy_that_was_trained(inputs, finished):
     assert odds[1] > odds[0] + 0.3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["lora", "full"])
 def test_resumed_iterations_equal_an_uninterrupted_runs(inputs, tmp_path, method):
     config = {**BASE, "episodes": 5 * 16, "method": method, "checkpoint_every": 2, "measured_samples": 1}

@@ -32,9 +32,9 @@ class SFTOptions:
         3.0, "Epochs", "Passes over the demonstrations.", minimum=0.01, maximum=1000, group="Training"
     )
     learning_rate: float = option(
-        5e-4,
+        1e-3,
         "Learning rate",
-        "Peak; about 5e-4 for LoRA, 2e-5 for full fine-tuning. It decays linearly to zero.",
+        "Peak; about 1e-3 for LoRA on a small model, 2e-5 for full fine-tuning. It decays linearly to zero.",
         minimum=0.0,
         maximum=1.0,
         group="Training",
