@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from django.db.models import QuerySet
 
 from annotation.models import Comparison, Completion, DatasetItem, Demonstration, Prompt
+from studio.models import Project
 from studio.runs.models import Artifact, RunInput
 
 Label = Demonstration | Comparison | Completion | Prompt
@@ -71,8 +72,8 @@ def ancestors(artifact_ids: Iterable[int]) -> set[int]:
 def descendants(artifact_ids: Iterable[int]) -> set[int]:
     """Ids of everything that came from these artifacts, themselves included; three queries, however long the chain."""
     start = set(artifact_ids)
-    products = _products(Artifact.objects.filter(pk__in=start).order_by().values("project"))
-    return _closure(start, lambda ids: {made for pk in ids for made in products.get(pk, ())})
+    made = products(Artifact.objects.filter(pk__in=start).order_by().values("project"))
+    return _closure(start, lambda ids: {product for pk in ids for product in made.get(pk, ())})
 
 
 def _closure(start: Iterable[int], step: Callable[[set[int]], set[int]]) -> set[int]:
@@ -93,8 +94,11 @@ def _sources(ids: set[int]) -> set[int]:
     return (set(inputs.distinct()) | read_from[0] | read_from[1]) - {None}
 
 
-def _products(projects: QuerySet[Artifact]) -> dict[int, set[int]]:
-    """What was made from each artifact of these projects directly: by a run, or frozen from what was read from it."""
+def products(projects: QuerySet[Artifact] | list[Project]) -> dict[int, set[int]]:
+    """What was made from each artifact of these projects directly: by a run, or frozen from what was read from it.
+
+    Three queries; the lineage pages draw their pictures from this.
+    """
     made = Artifact.objects.filter(project__in=projects).exclude(produced_by=None).order_by()
     items = DatasetItem.objects.filter(artifact__project__in=projects).order_by()
     found: dict[int, set[int]] = {}
@@ -104,5 +108,6 @@ def _products(projects: QuerySet[Artifact]) -> dict[int, set[int]]:
         items.exclude(completion=None).values_list("completion__artifact", "artifact"),
     ):
         for source, product in pairs.distinct():
-            found.setdefault(source, set()).add(product)
+            if source is not None:
+                found.setdefault(source, set()).add(product)
     return found

@@ -58,12 +58,18 @@ def _list(
         shown = shown.filter(surplus=state == "surplus", withdrawn_at__isnull=state != "withdrawn")
     if text:
         shown = containing(shown, "prompt__messages", text)
+    dataset, round = (request.GET.get(name, "") for name in ("dataset", "round"))
+    if dataset.isdecimal() and len(dataset) < 18:
+        shown = shown.filter(dataset_items__artifact=dataset).distinct()
+    if round.isdecimal() and len(round) < 9:
+        shown = shown.filter(round__number=round)
     page = Paginator(shown.order_by("-id"), PAGE).get_page(request.GET.get("page"))
     for label in page:
         label.words = in_letters(label) if kind == "comparisons" else ""
     context = {
         "project": project, "kind": kind, "page": page, "people": people, "who": who, "state": state, "q": text,
-        "states": STATES, "filtered": bool(who or state or text or extra.get("purpose")),
+        "states": STATES, "dataset": dataset, "round": round,
+        "filtered": bool(who or state or text or dataset or round or extra.get("purpose")),
         "may_queue": may(request.membership, ENGINEERS), **extra,
     }  # fmt: skip
     return render(request, "annotation/labels.html", context)

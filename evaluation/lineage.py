@@ -7,7 +7,7 @@ from pathlib import Path
 
 from django.db.models import Count
 
-from annotation.lineage import ancestors, labels_behind
+from annotation.lineage import ancestors
 from annotation.models import Completion, DatasetItem
 from studio.runs.models import Artifact, Run, hash_directory
 
@@ -21,6 +21,7 @@ class Lineage:
     labels: int = 0
     runs: int = 0
     artifacts: int = 0
+    bytes: int = 0
     unresolved: list[str] = field(default_factory=list)
 
 
@@ -33,39 +34,50 @@ def trace(artifacts: list[Artifact], verify_files: bool = True) -> Lineage:
     - a row of a frozen dataset does not name the label it came from, or
     - a line of a completions artifact is no Completion, or one without a model.
     """
-    ids = ancestors([a.pk for a in artifacts])
+    return examine(ancestors([a.pk for a in artifacts]), verify_files)
+
+
+def examine(ids: set[int], verify_files: bool = True) -> Lineage:
+    """`trace` for a whole ancestry that is known already; five queries."""
     rows = Artifact.objects.filter(pk__in=ids).order_by("id")
     found = list(rows.select_related("produced_by").prefetch_related("produced_by__inputs"))
     runs = {a.produced_by for a in found if a.produced_by}
-    labels = {label for a in artifacts for label in _label_keys(a)}
-    items = dict(
-        DatasetItem.objects.filter(artifact__in=ids).values_list("artifact").annotate(n=Count("id")).order_by()
-    )
-    lineage = Lineage(labels=len(labels), runs=len(runs), artifacts=len(found))
+    items = DatasetItem.objects.filter(artifact__in=ids).order_by()
+    counts = Counts(
+        items=dict(items.values_list("artifact").annotate(n=Count("id"))),
+        completions=dict(
+            Completion.objects.filter(artifact__in=ids).exclude(model=None).order_by()
+            .values_list("artifact").annotate(n=Count("id"))
+        ),
+    )  # fmt: skip
+    labels = items.aggregate(n=Count("demonstration", distinct=True), m=Count("comparison", distinct=True))
+    size = sum(a.size_bytes for a in found)
+    lineage = Lineage(labels["n"] + labels["m"], len(runs), len(found), size)
     for artifact in found:
-        lineage.unresolved += _problems(artifact, items.get(artifact.pk, 0), verify_files)
+        lineage.unresolved += _problems(artifact, counts, verify_files)
     for run in sorted(runs, key=lambda r: r.pk):
         lineage.unresolved += _run_problems(run)
     return lineage
 
 
-def _label_keys(artifact: Artifact) -> set[tuple[str, int]]:
-    behind = labels_behind(artifact)
-    return {("demonstration", pk) for pk in behind.demonstrations.values_list("pk", flat=True)} | {
-        ("comparison", pk) for pk in behind.comparisons.values_list("pk", flat=True)
-    }
+@dataclass(frozen=True)
+class Counts:
+    """Rows by artifact id."""
+
+    items: dict[int, int]  # of frozen datasets
+    completions: dict[int, int]  # that name their model
 
 
-def _problems(artifact: Artifact, items: int, verify_files: bool) -> list[str]:
+def _problems(artifact: Artifact, counts: Counts, verify_files: bool) -> list[str]:
     found = []
     if not artifact.directory.is_dir():
         found.append(f"{_name(artifact)}: its files are missing.")
     elif verify_files and hash_directory(artifact.directory)[0] != artifact.sha256:
         found.append(f"{_name(artifact)}: its files are not those that were registered.")
     if artifact.produced_by is None:
-        found += _origin_problems(artifact, items)
+        found += _origin_problems(artifact, counts.items.get(artifact.pk, 0))
     if artifact.kind == Artifact.Kind.COMPLETIONS:
-        found += _completion_problems(artifact)
+        found += _completion_problems(artifact, counts.completions.get(artifact.pk, 0))
     return found
 
 
@@ -80,9 +92,8 @@ def _origin_problems(artifact: Artifact, items: int) -> list[str]:
     return [f"{_name(artifact)}: {lost} of {rows} rows do not say which label they came from."] if lost > 0 else []
 
 
-def _completion_problems(artifact: Artifact) -> list[str]:
+def _completion_problems(artifact: Artifact, known: int) -> list[str]:
     lines = _count_lines(artifact.directory / "completions.jsonl")
-    known = Completion.objects.filter(artifact=artifact).exclude(model=None).count()
     lost = lines - known
     return [f"{_name(artifact)}: {lost} of {lines} completions are not known with their model."] if lost else []
 

@@ -8,11 +8,12 @@ from typing import Any
 
 from django.db.models import Count, Q
 
+from annotation.blindness import hides_result
 from annotation.datasets import usable
 from annotation.models import Comparison, Review, Split, Task
 from annotation.reviews import Judgement, WinRate, judgements_by_review, win_rate_of, win_rates
 from evaluation.rounds import OPEN
-from studio.models import Project, Round
+from studio.models import Membership, Project, Round
 from studio.runs.models import Run
 from studio.runs.progress import Progress, read_progress
 
@@ -83,6 +84,7 @@ class Story:
     reviewed: Review | None
     judged: int
     rates: list[WinRate]
+    is_hidden: bool  # the rates are kept from this reader
     next: str
     stopped: Run | None  # the failed or cancelled run that holds the round up
 
@@ -115,13 +117,14 @@ class Story:
         return f"{self.round.status}-{'.'.join(states)}"
 
 
-def tell(round: Round) -> Story:
-    """Ten queries, whatever the round's size."""
+def tell(round: Round, membership: Membership) -> Story:
+    """Nine queries, whatever the round's size. Who may still judge its review is not told how it stands."""
     runs = list(round.runs.order_by("id"))
     for run in runs:
         run.project = round.project
     tasks = _task_counts(round)
     reviewed = Review.objects.filter(round=round).select_related("queue").order_by("-id").first()
+    is_hidden = reviewed is not None and hides_result(membership, reviewed)
     found = judgements_by_review([reviewed])[reviewed.pk] if reviewed else []
     is_over = round.status not in OPEN
     draw = _run_step((r for r in runs if _draws(r, Split.TRAIN)), is_over)
@@ -134,9 +137,22 @@ def tell(round: Round) -> Story:
     comparisons = Comparison.objects.filter(round=round, review=None, withdrawn_at=None, surplus=False).count()
     trainable = trainable_comparisons(round.project) if round.status == Round.Status.COLLECTING else 0
     return Story(
-        round, draw, compare, reward_model, ppo, review_draw, review, comparisons, trainable, reviewed, len(found),
-        win_rates(reviewed, found) if reviewed else [], _next(round, runs, stopped, trainable, len(found)), stopped,
-    )  # fmt: skip
+        round=round,
+        draw=draw,
+        compare=compare,
+        reward_model=reward_model,
+        ppo=ppo,
+        review_draw=review_draw,
+        review=review,
+        comparisons=comparisons,
+        trainable=trainable,
+        reviewed=reviewed,
+        judged=len(found),
+        rates=win_rates(reviewed, found) if reviewed and not is_hidden else [],
+        is_hidden=is_hidden,
+        next=_next(round, runs, stopped, trainable, len(found)),
+        stopped=stopped,
+    )
 
 
 def trainable_comparisons(project: Project) -> int:
@@ -213,13 +229,13 @@ class Line:
     rate: WinRate | None
 
 
-def lines(rounds: list[Round]) -> list[Line]:
+def lines(rounds: list[Round], membership: Membership) -> list[Line]:
     """Figures of many rounds at once; six queries."""
     runs = Run.objects.filter(round__in=rounds, status=Run.Status.SUCCEEDED).order_by("id")
     newest = {(run.round_id, run.recipe_name): run for run in runs}
     made = Comparison.objects.filter(round__in=rounds, review=None, withdrawn_at=None, surplus=False).order_by()
     comparisons = dict(made.values_list("round").annotate(n=Count("pk")))
-    judged = _judged(rounds)
+    judged = _judged(rounds, membership)
     return [
         Line(
             round,
@@ -232,8 +248,9 @@ def lines(rounds: list[Round]) -> list[Line]:
     ]
 
 
-def _judged(rounds: list[Round]) -> dict[int, list[Judgement]]:
-    reviews = list(Review.objects.filter(round__in=rounds).order_by("id"))
+def _judged(rounds: list[Round], membership: Membership) -> dict[int, list[Judgement]]:
+    reviews = Review.objects.filter(round__in=rounds).order_by("id")
+    reviews = [review for review in reviews if not hides_result(membership, review)]
     found = judgements_by_review(reviews) if reviews else {}
     return {review.round_id: found[review.pk] for review in reviews}
 

@@ -26,7 +26,7 @@ PAGE = 20
 def round_list(request: HttpRequest, project: Project) -> HttpResponse:
     found = project.rounds.select_related("start_policy", "final_policy")
     page = Paginator(found, PAGE).get_page(request.GET.get("page"))
-    shown = lines(list(page))
+    shown = lines(list(page), request.membership)
     context = {
         "project": project,
         "page": page,
@@ -94,7 +94,7 @@ def round_page(request: HttpRequest, project: Project, number: int) -> HttpRespo
 
 
 def _context(request: HttpRequest, round: Round) -> dict[str, Any]:
-    story, config = tell(round), rounds.config_of(round)
+    story, config = tell(round, request.membership), rounds.config_of(round)
     gain = story.reward_gain
     bound = max((abs(x) for x in (gain.value, gain.low, gain.high) if x is not None), default=1.0) if gain else 1.0
     return {

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from evaluation import round_views, views
+from evaluation import lineage_views, round_views, views
 
 app_name = "evaluation"
 urlpatterns = [
@@ -12,4 +12,7 @@ urlpatterns = [
     path("rounds/<int:number>/train/", round_views.train, name="train-round"),
     path("rounds/<int:number>/promote/", round_views.promote, name="promote-round"),
     path("rounds/<int:number>/close/", round_views.close, name="close-round"),
+    path("lineage/<int:artifact_id>/", lineage_views.lineage, name="lineage"),
+    path("lineage/<int:artifact_id>/check/", lineage_views.check_files, name="check-files"),
+    path("lineage/<slug:kind>/<int:label_id>/", lineage_views.label_lineage, name="label-lineage"),
 ]

@@ -10,10 +10,11 @@ from django.core.paginator import Paginator
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
-from django.views.decorators.http import require_GET, require_http_methods
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from studio.access import ENGINEERS, EXPERTS, may, member_required
 from studio.models import Project
+from studio.policy import set_policy
 from studio.runs import registry
 from studio.runs.artifact_files import LISTED, find_file, list_files
 from studio.runs.contract import Recipe
@@ -65,8 +66,26 @@ def artifact(request: HttpRequest, project: Project, artifact_id: int) -> HttpRe
         "uses": uses[:SHOWN_USES],
         "takers": _takers(found) if may(request.membership, ENGINEERS) else [],
         "is_policy": project.policy_id == found.pk,
+        "may_set_policy": found.kind == Artifact.Kind.MODEL
+        and project.policy_id != found.pk
+        and may(request.membership, ENGINEERS),
     }
     return render(request, "runs/artifact.html", context)
+
+
+@require_POST
+@member_required(*ENGINEERS)
+def make_policy(request: HttpRequest, project: Project, artifact_id: int) -> HttpResponse:
+    """`replaces` is the id of the policy that the page showed, empty for none."""
+    found = _find(project, artifact_id)
+    replaces = request.POST.get("replaces", "")
+    try:
+        set_policy(project, found, int(replaces) if replaces.isdecimal() and len(replaces) < 18 else None)
+    except ValueError as error:
+        messages.error(request, str(error))
+    else:
+        messages.success(request, f"“{found.name}” is the project's policy now: the next round starts from it.")
+    return redirect("runs:artifact", project.slug, found.pk)
 
 
 def _find(project: Project, artifact_id: int) -> Artifact:

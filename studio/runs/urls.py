@@ -20,5 +20,6 @@ urlpatterns = [
     path("artifacts/", artifact_views.artifact_list, name="artifacts"),
     path("artifacts/upload/", artifact_views.upload, name="upload"),
     path("artifacts/<int:artifact_id>/", artifact_views.artifact, name="artifact"),
+    path("artifacts/<int:artifact_id>/policy/", artifact_views.make_policy, name="set-policy"),
     path("artifacts/<int:artifact_id>/files/<path:name>", artifact_views.artifact_file, name="artifact-file"),
 ]
