@@ -76,7 +76,8 @@ class Demo:
             self.scripted_work([(SCRIPTED_SME, Kind.DEMONSTRATE, "", demonstrating(self.content))])
             dataset = self.frozen("Demonstrations", datasets.freeze_demonstrations)
         with self.stage("sft", "Supervised fine-tuning"):
-            inputs = {"model": [self.base], "dataset": [dataset]}
+            held_out = self.frozen("Prompts", datasets.freeze_prompts)
+            inputs = {"model": [self.base], "dataset": [dataset], "prompts": [held_out]}
             policy = self.run("sft", self.scale.sft, inputs, "SFT on the demonstrations").outputs.get()
         Project.objects.filter(pk=self.project.pk, policy=None).update(policy=policy)
         self.sft = policy

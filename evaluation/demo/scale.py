@@ -23,4 +23,15 @@ class Scale:
     toxicity: dict[str, Any] = field(default_factory=dict)
 
 
-STOCK = Scale()
+STOCK = Scale(
+    round={
+        "completions_per_prompt": 2,
+        "answers_per_task": 2,
+        "reward_model_epochs": 2,
+        "reward_model_learning_rate": 3e-4,
+        "episodes": 160,
+    },
+    evaluate={"limit": 32, "heldout_documents": 24, "max_length": 256, "batch_size": 16},
+    train_scorer={"epochs": 8},
+    toxicity={"limit": 12, "samples_per_prompt": 3, "max_tokens": 16},
+)
