@@ -39,7 +39,7 @@ class WorkForm(forms.Form):
 class DemonstrationForm(WorkForm):
     text = forms.CharField(
         max_length=LONGEST, strip=False, label="Your answer",
-        widget=forms.Textarea(attrs={"rows": 14, "class": "code", "spellcheck": "true"}),
+        widget=forms.Textarea(attrs={"rows": 14, "class": "code", "spellcheck": "true", "data-key": "e"}),
         help_text="The answer you would want to get. Markdown.",
     )  # fmt: skip
     reasoning = forms.CharField(
