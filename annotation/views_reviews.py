@@ -6,7 +6,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.db.models import Count, Q
+from django.db.models import Count, Prefetch, Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
@@ -18,6 +18,7 @@ from annotation.models import Review, Slot
 from annotation.reviews import Judgement, close_review, judgements, start_review, win_rates
 from studio.access import ENGINEERS, EXPERTS, may, member_required
 from studio.models import Project
+from studio.runs.models import Artifact
 
 PAGE = 25
 
@@ -27,7 +28,8 @@ PAGE = 25
 def reviews(request: HttpRequest, project: Project) -> HttpResponse:
     slots = Q(queue__slots__status=Slot.Status.DONE)
     asked = ~Q(queue__slots__status=Slot.Status.WITHDRAWN)
-    found = project.reviews.select_related("created_by").prefetch_related("models")
+    models = Prefetch("models", Artifact.objects.order_by("id"))
+    found = project.reviews.select_related("created_by").prefetch_related(models)
     counted = found.annotate(done=Count("queue__slots", filter=slots), total=Count("queue__slots", filter=asked))
     page = Paginator(counted.order_by("-id"), PAGE).get_page(request.GET.get("page"))
     context = {"project": project, "page": page, "may_start": may(request.membership, ENGINEERS)}
