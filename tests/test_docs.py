@@ -124,6 +124,21 @@ def test_what_is_to_be_pressed_stands_on_a_page(page):
         assert phrase in words, f"docs/{page}: no page, form or recipe says “{phrase}”; correct the page"
 
 
+def test_the_readme_explains_every_key_of_the_summary():
+    """All that summary.py picks by name, and the keys of its dictionaries."""
+    tree = ast.parse((ROOT / "evaluation" / "demo" / "summary.py").read_text())
+    picked = {
+        argument.value
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call) and ast.unparse(call.func) == "_pick"
+        for argument in call.args[1:]
+    }
+    keys = {k.value for d in ast.walk(tree) if isinstance(d, ast.Dict) for k in d.keys if isinstance(k, ast.Constant)}
+    table = read(ROOT / "README.md").split("| key | what it says |")[1].split("\n\n")[0]
+    explained = set(re.findall(r"`(\w+)`", table))
+    assert picked | keys <= explained
+
+
 def test_the_demo_page_has_the_settings_of_the_demo():
     stages = {
         "corpus": ("corpus", "tokenizer", "import_model"),
