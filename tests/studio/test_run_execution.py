@@ -1,11 +1,13 @@
 """Runs through real Redis, Celery and recipe processes; workers are killed in the middle."""
 
 import json
+import re
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import connections
 
-from studio.models import Project, User
+from studio.models import Membership, Project, Role, User
 from studio.runs import registry
 from studio.runs.contract import ConfigError
 from studio.runs.control import cancel_run, resume_run
@@ -155,4 +157,31 @@ def test_bad_values_and_inputs_are_refused_with_a_sentence_each(counted, project
     with pytest.raises(ConfigError) as caught:
         submit_run(project, user, "count", {}, {"start": [foreign]})
     assert caught.value.errors == {"input:start": "Start: 'theirs' belongs to another project."}
+    assert not Run.objects.exists()
+
+
+def test_the_shell_queues_follows_and_reports_a_run(counted, project, user, workers, capsys):
+    Membership.objects.create(project=project, user=user, role=Role.ENGINEER)
+    call_command("run", "count", "--project", "counting", "--set", "steps=3", "--wait")
+    said = capsys.readouterr().out
+    assert "queued: Count" in said and "total: 6" in said and "→ total: Sum to 3" in said
+    with pytest.raises(CommandError, match="failed: Step 2 was told to fail"):
+        call_command("run", "count", "--project", "counting", "--set", "fail_at=2", "--wait")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["count", "--project", "nowhere"], "There is no project 'nowhere'."),
+        (["cuont", "--project", "counting"], "There is no recipe 'cuont'. Recipes: count."),
+        (["count", "--project", "counting", "--set", "steps"], "--set takes NAME=VALUE, not 'steps'."),
+        (["count", "--project", "counting", "--set", "steps=0"], "Steps: 0 must be at least 1 and at most 10000."),
+        (["count", "--project", "counting", "--input", "start=7"], "There is no artifact '7' in project 'counting'."),
+        (["count", "--project", "counting", "--user", "nobody"], "Runs are started by an engineer or owner"),
+    ],
+)
+def test_the_shell_refuses_with_the_sentence_of_the_form(counted, project, user, arguments, sentence):
+    Membership.objects.create(project=project, user=user, role=Role.ENGINEER)
+    with pytest.raises(CommandError, match=re.escape(sentence)):
+        call_command("run", *arguments)
     assert not Run.objects.exists()
