@@ -14,7 +14,7 @@ import pytest
 from studio.runs.contract import ConfigError, parse_config
 from studio.runs.directory import make_run_directory, read_jsonl
 from studio.runs.model_directory import check_servable, head_size
-from training.recipes.sample import RECIPE, Batch, SampleConfig, plan_batches, request_seed
+from training.recipes.sample import RECIPE, Batch, SampleConfig, load_prompts, plan_batches, request_seed
 
 PROMPTS = [
     {"prompt": [{"role": "user", "content": text}], "prompt_id": f"p{i}", "cluster": "lists" if i % 2 else "dicts"}
@@ -276,3 +276,16 @@ def test_bad_temperatures_are_refused():
     for temperatures, sentence in (([], "at least one"), ([1, 1], "each may stand there once"), ([-1], "at least 0")):
         with pytest.raises(ConfigError, match=sentence):
             parse_config(SampleConfig, {"temperatures": temperatures})
+
+
+def test_a_limit_draws_from_the_whole_set_with_the_seed(tmp_path):
+    rows = [{"prompt": [{"role": "user", "content": f"Question {i}"}], "prompt_id": i} for i in range(100)]
+    (tmp_path / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    drawn = {
+        seed: [r["prompt_id"] for r in load_prompts(tmp_path, SampleConfig(max_prompts=20, seed=seed))]
+        for seed in (0, 1)
+    }
+    assert len(drawn[0]) == len(set(drawn[0])) == 20
+    assert drawn[0] == sorted(drawn[0]) and max(drawn[0]) > 50  # in the set's order, not only its beginning
+    assert drawn[0] != drawn[1]
+    assert drawn[0] == [r["prompt_id"] for r in load_prompts(tmp_path, SampleConfig(max_prompts=20, seed=0))]

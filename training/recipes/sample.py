@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ BATCH = 256  # completions between two checkpoints; vLLM's own default for how m
 class SampleConfig:
     split: str = option("test", "Prompts", "Which part of the prompt set.", choices=("train", "test", "both"))
     max_prompts: int = option(
-        0, "At most so many prompts", "The first ones of the set; 0 takes all.", unit="prompts", minimum=0
+        0, "At most so many prompts", "Drawn from the set with the seed; 0 takes all.", unit="prompts", minimum=0
     )
     completions_per_prompt: int = option(
         1,
@@ -129,7 +130,11 @@ def load_prompts(dataset: Path, config: SampleConfig) -> list[dict[str, Any]]:
             raise ValueError(
                 f"Prompt {number} lacks 'prompt' (a list of messages) or 'prompt_id': give a dataset of type prompts."
             )
-    return rows[: config.max_prompts or None]
+    if 0 < config.max_prompts < len(rows):
+        # Not the first ones: sets are often ordered by topic.
+        chosen = random.Random(config.seed).sample(range(len(rows)), config.max_prompts)
+        rows = [rows[i] for i in sorted(chosen)]
+    return rows
 
 
 def load_models(directory: RunDirectory, prompts: list[dict[str, Any]]) -> list[SampledModel]:
