@@ -36,9 +36,11 @@ def home(request: HttpRequest, project: Project) -> HttpResponse:
 
 
 def _queues(project: Project, user: User) -> list[dict[str, Any]]:
-    """The open queues, those with work for the user first; three queries."""
+    """The open queues, those with work for the user first; four queries."""
     found = list(project.queues.filter(is_open=True))
     waiting = queue.waiting_for(found, user)
+    live = Claim.objects.filter(annotator=user, task__queue__in=found, status=Claim.Status.LIVE).order_by()
+    begun = set(live.values_list("task__queue", flat=True))
     counts: dict[int, dict[str, int]] = {}
     slots = Slot.objects.filter(queue__in=found).exclude(status=Slot.Status.WITHDRAWN).order_by()
     for queue_id, status, n in slots.values_list("queue", "status").annotate(n=Count("id")):
@@ -47,12 +49,13 @@ def _queues(project: Project, user: User) -> list[dict[str, Any]]:
         {
             "queue": each,
             "waiting": waiting.get(each.pk, 0),
+            "begun": each.pk in begun,
             "done": counts.get(each.pk, {}).get(Slot.Status.DONE, 0),
             "total": sum(counts.get(each.pk, {}).values()),
         }
         for each in found
     ]
-    return sorted((e for e in entries if e["total"]), key=lambda e: (not e["waiting"], e["queue"].pk))
+    return sorted((e for e in entries if e["total"]), key=lambda e: (not e["waiting"], not e["begun"], e["queue"].pk))
 
 
 def _recent(project: Project, user: User) -> list[Claim]:

@@ -34,8 +34,8 @@ def work(request: HttpRequest, project: Project, claim_id: int) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         try:
             label = _hand_in(claim, form)
-        except submit.AlreadySubmitted as error:
-            messages.info(request, str(error))
+        except (submit.AlreadySubmitted, submit.KeyReused):  # another tab, or back to a form that was sent
+            messages.info(request, "This task has your answer already: the first one counts, this one was not kept.")
             return next_task(project, claim.task.queue, request.user)
         except ValueError as error:
             form.add_error(None, str(error))

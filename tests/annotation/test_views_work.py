@@ -44,6 +44,12 @@ class TestHome:
         assert "Comparison" not in seen
         assert f"/comparisons/{Comparison.objects.get().pk}/" in seen
 
+    def test_work_that_was_begun_comes_first(self, client_for, annotator, rank_queue, write_queue):
+        claim_of(write_queue, annotator)
+        seen = client_for(annotator).get(HOME).text
+        assert seen.index("Continue") < seen.index('aria-label="Continue Write a demonstration"')
+        assert seen.index('aria-label="Continue Write') < seen.index('aria-label="Start Rank answers"')
+
     def test_tells_of_newer_guidelines(self, client_for, annotator, rank_queue, guideline, owner):
         submit.submit_ranking(claim_of(rank_queue, annotator), [["a", "b", "c"]])
         browser = client_for(annotator)
@@ -175,12 +181,13 @@ class TestRank:
             assert browser.post(work_url(claim), ranking(claim, "1", "2", "2")).status_code == 302
         assert Comparison.objects.count() == 1
 
-    def test_another_tab_is_told(self, client_for, annotator, rank_queue):
+    @pytest.mark.parametrize("key", ["one", "two"])
+    def test_another_answer_from_another_tab_is_not_kept(self, client_for, annotator, rank_queue, key):
         claim = claim_of(rank_queue, annotator)
-        submit.submit_ranking(claim, [["a", "b", "c"]])
-        answer = client_for(annotator).post(work_url(claim), ranking(claim, "1", "2", "3"), follow=True)
-        assert "This task has your answer already." in answer.text
-        assert Comparison.objects.count() == 1
+        submit.submit_ranking(claim, [["a", "b", "c"]], key="one")
+        answer = client_for(annotator).post(work_url(claim), ranking(claim, "1", "2", "3") | {"key": key}, follow=True)
+        assert "This task has your answer already: the first one counts" in answer.text
+        assert len(Comparison.objects.get().tiers) == 1
 
     def test_haste_is_warned_about_and_still_counts(self, client_for, annotator, rank_queue):
         claim = claim_of(rank_queue, annotator)

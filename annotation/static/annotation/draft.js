@@ -43,6 +43,7 @@ async function save(leaving = false) {
 }
 
 function show(text, bad = false) {
+  if (bad && !state.classList.contains("unsaved")) window.studio.toast(`${text}. What you typed is still here.`, "warning");
   if (state.textContent !== text) state.textContent = text;
   state.classList.toggle("unsaved", bad);
 }

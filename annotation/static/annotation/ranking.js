@@ -37,6 +37,7 @@ function show() {
   for (const tier of board.querySelectorAll(".tier")) {
     const here = tier.dataset.place ? found.get(tier.dataset.place) ?? [] : letters.filter((letter) => !placeOf(letter));
     tier.querySelector(".chips").replaceChildren(...here.map(chip));
+    if (!tier.dataset.place) tier.querySelector(".tier-name").textContent = here.length ? "To place" : "All placed";
   }
   const parts = ranked.map((place, i) => `${ORDINALS[i] ?? `${i + 1}th`}: ${found.get(place).map(upper).join(" and ")}`);
   if (found.has(UNRANKABLE)) parts.push(`Not rankable: ${found.get(UNRANKABLE).map(upper).join(" and ")}`);
