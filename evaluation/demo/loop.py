@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Sum
+from django.db.models import QuerySet, Sum
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from annotation import datasets, queue
+from annotation import datasets, queue, reviews
 from annotation.models import Completion, FailureExample, Kind, Prompt, Split, Task
 from annotation.prompts import message_key
 from evaluation import rounds
@@ -33,6 +33,9 @@ from studio.runs.progress import read_progress
 from studio.runs.submit import submit_run
 from studio.runs.uploads import Source, create_dataset
 
+PRACTICE = "Practice: base, SFT and PPO"
+PRACTICE_TASKS = 12
+
 
 class Demo:
     def __init__(
@@ -47,8 +50,9 @@ class Demo:
     def work_through(self) -> None:
         self.pretrain_from_scratch()
         self.instruct()
-        self.learn_from_preferences()
+        round = self.learn_from_preferences()
         self.report()
+        self.leave_work_for_people(round)
 
     # (a) From nothing: corpus, tokenizer, a small GPT-NeoX
 
@@ -163,6 +167,33 @@ class Demo:
         with open(train, "rb") as file, open(test, "rb") as held_out:
             sources = Source(train.name, file), Source(test.name, held_out)
             return create_dataset(project, user, "labelled", name, *sources, origin="evaluation/demo")
+
+    # Something to do for whoever signs in
+
+    def leave_work_for_people(self, round: Round) -> None:
+        """A dozen prompts to demonstrate, and a dozen held-out prompts whose answers wait for a blind ranking."""
+        if self.project.reviews.filter(name=PRACTICE).exists():
+            return
+        tasks_queue = queue.find_queue(self.project, Kind.DEMONSTRATE)
+        asked = Task.objects.filter(queue=tasks_queue).values("prompt")
+        undemonstrated = self.project.prompts.filter(split=Split.TRAIN).exclude(pk__in=asked)
+        if undemonstrated.exists():
+            queue.add_demonstration_tasks(tasks_queue, self._spread(undemonstrated))
+        held_out = self.project.prompts.filter(split=Split.TEST)
+        drawn = round.runs.filter(recipe_name="sample").latest("id").outputs.get()
+        reviews.start_review(
+            self.project,
+            self.engineer,
+            PRACTICE,
+            [self.base, round.start_policy, round.final_policy],
+            prompts=self.project.prompts.filter(pk__in=[p.pk for p in self._spread(held_out)]),
+            completions=queue.completions_of(drawn),
+        )
+
+    def _spread(self, prompts: QuerySet[Prompt]) -> list[Prompt]:
+        """A dozen prompts from all over the set, which is ordered by cluster."""
+        found = list(prompts.order_by("id"))
+        return found[:: max(1, len(found) // PRACTICE_TASKS)][:PRACTICE_TASKS]
 
     # What the stages share
 

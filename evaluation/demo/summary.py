@@ -33,7 +33,8 @@ def write_summary(project: Project, seconds: dict[str, float]) -> dict[str, Any]
             "demonstrations", "val_loss_before", "val_loss_after", "finished_rate_before", "finished_rate_after",
         ),
         "reward_model": _pick(
-            reward_model.result, "comparisons_train", "comparisons_test", "accuracy", "accuracy_ci", "accuracy_length_only"
+            reward_model.result,
+            "comparisons_train", "comparisons_test", "accuracy", "accuracy_ci", "accuracy_length_only",
         ),
         "ppo": _pick(
             ppo.result,
