@@ -106,6 +106,10 @@ def test_the_planted_reward_rises_on_held_out_prompts(finished):
 def test_the_first_minibatch_of_every_iteration_has_ratio_one(finished):
     ratios = [value for _, value in series(finished[0], "first_ratio")]
     assert len(ratios) == 12 and ratios == [pytest.approx(1.0, abs=1e-4)] * 12
+    means = [
+        value for _, value in series(finished[0], "policy_ratio")
+    ]  # over both mini batches, of which one comes later
+    assert means == [pytest.approx(1.0, abs=0.1)] * 12
 
 
 def test_mini_batches_are_optimizer_steps(finished):

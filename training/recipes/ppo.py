@@ -398,18 +398,23 @@ def _run_callback(directory: RunDirectory, trainer: Any, corrections: Correction
             self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any
         ) -> None:
             rollout = corrections.rollout
+
+            def mean(name: str) -> float:
+                """The trainer averages over mini batches × all micro batches, of which it fills one share in each."""
+                return logs[name] * options.mini_batches
+
             directory.log_metrics(
                 state.global_step,
                 reward=logs["objective/scores"],
                 kl=logs["objective/kl"],
-                entropy=logs["policy/entropy_avg"],
+                entropy=mean("policy/entropy_avg"),
                 length=fmean(rollout.lengths),
                 finished_rate=fmean(rollout.finished),
-                policy_ratio=logs["val/ratio"],
+                policy_ratio=mean("val/ratio"),
                 first_ratio=rollout.first_ratio,
-                policy_loss=logs["loss/policy_avg"],
-                value_loss=logs["loss/value_avg"],
-                clip_fraction=logs["policy/clipfrac_avg"],
+                policy_loss=mean("loss/policy_avg"),
+                value_loss=mean("loss/value_avg"),
+                clip_fraction=mean("policy/clipfrac_avg"),
                 learning_rate=logs["lr"],
                 episodes=logs["episode"],
             )
