@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from django import forms
+from django.core.files.uploadedfile import UploadedFile
 from django.db.models import Count, Q, QuerySet, TextField
 from django.db.models.functions import Cast
 
@@ -15,8 +16,10 @@ from annotation.queue import LETTERS
 from annotation.submit import LONGEST
 from studio.models import Project
 from studio.runs.models import Artifact
+from studio.web.templatetags.studio import filesize
 
 SPLITS = [("", "Both splits"), *Split.choices]
+LARGEST_IMPORT = 50_000_000  # bytes; a file is read into memory, all rows or none
 NEVER_TRAIN = "Held-out prompts never train."
 
 
@@ -66,6 +69,14 @@ class ImportPromptsForm(forms.Form):
         "“split” comes first, and twins of a known prompt stay where it is.",
         widget=forms.NumberInput(attrs={"step": "0.05"}),
     )  # fmt: skip
+
+    def clean_file(self) -> UploadedFile:
+        file = self.cleaned_data["file"]
+        if file.size > LARGEST_IMPORT:
+            raise forms.ValidationError(
+                f"{file.name} has {filesize(file.size)}; at most {filesize(LARGEST_IMPORT)} are read at once: split it."
+            )
+        return file
 
 
 def _small_number(label: str, initial: int, maximum: int, help_text: str = "", minimum: int = 1) -> forms.IntegerField:

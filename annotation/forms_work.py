@@ -17,7 +17,7 @@ UNRANKABLE = "x"
 class WorkForm(forms.Form):
     """A form whose content can also be a draft: {"fields": {name: [value, …]}}, as the page's script saves it."""
 
-    key = forms.CharField(max_length=100, widget=forms.HiddenInput, label="Idempotency key")
+    key = forms.CharField(max_length=100, required=False, widget=forms.HiddenInput, label="Idempotency key")
 
     @classmethod
     def initial_from(cls, draft: Any) -> dict[str, Any]:

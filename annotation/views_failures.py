@@ -166,7 +166,7 @@ def withdraw_example(request: HttpRequest, project: Project, example_id: int) ->
     if not may_withdraw(request.membership, found):
         raise PermissionDenied("Only who filed an example and engineers may withdraw it.")
     try:
-        withdraw(found, request.user, request.POST.get("reason", ""))
+        withdraw(found, request.user, request.POST.get("reason", "").replace("\0", ""))
     except ValueError as error:
         messages.error(request, str(error))
     else:

@@ -50,7 +50,7 @@ def _list(
     request: HttpRequest, project: Project, kind: str, labels: QuerySet[Any], extra: dict[str, Any]
 ) -> HttpResponse:
     people = User.objects.filter(pk__in=labels.order_by().values("annotator")).order_by("username")
-    who, state, text = (request.GET.get(name, "").strip() for name in ("by", "state", "q"))
+    who, state, text = (request.GET.get(name, "").replace("\0", "").strip() for name in ("by", "state", "q"))
     shown = labels
     if who:
         shown = shown.filter(annotator__username=who)
@@ -158,7 +158,7 @@ def _withdraw_view(model: type[Comparison] | type[Demonstration]) -> Callable[..
         if not may_withdraw(request.membership, label):
             raise PermissionDenied("Only who made a judgement and engineers may withdraw it.")
         try:
-            withdraw(label, request.user, request.POST.get("reason", ""))
+            withdraw(label, request.user, request.POST.get("reason", "").replace("\0", ""))
         except ValueError as error:
             messages.error(request, str(error))
         else:

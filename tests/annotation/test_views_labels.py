@@ -54,6 +54,7 @@ class TestLists:
             ({}, True), ({"by": "annotator"}, True), ({"by": "sme"}, False), ({"state": "standing"}, True),
             ({"state": "withdrawn"}, False), ({"state": "surplus"}, False), ({"q": "reverse list"}, True),
             ({"q": "tuple"}, False), ({"for": "training"}, True), ({"for": "review"}, False), ({"state": "mad"}, True),
+            ({"q": "\0"}, True),
         ],
     )  # fmt: skip
     def test_filters(self, client_for, sme, comparison, query, found):

@@ -114,6 +114,11 @@ class TestImport:
         assert "/tmp" not in answer.text
         assert not Prompt.objects.exists()
 
+    def test_too_large_a_file_is_refused(self, client_for, engineer, project, monkeypatch):
+        monkeypatch.setattr("annotation.forms.LARGEST_IMPORT", 10)
+        answer = self.upload(client_for(engineer), '{"prompt": "Fine?"}')  # 19 bytes
+        assert "questions.jsonl has 19 B; at most 10 B are read at once: split it." in answer.text
+
     def test_held_out_share_is_checked(self, client_for, engineer, project):
         answer = self.upload(client_for(engineer), '{"prompt": "Fine?"}', test_fraction="1.5")
         assert "less than or equal to 1" in answer.text

@@ -161,6 +161,20 @@ def test_lost_connection_is_said_and_made_good(page_for, annotator, write_queue)
     assert Draft.objects.get().content["fields"]["text"] == ["Use a slice"]
 
 
+def test_signing_in_again_in_another_tab_loses_nothing(page_for, client_for, annotator, rank_queue, live_server):
+    page = page_for(annotator)
+    open_task(page, rank_queue, annotator)
+    page.context.clear_cookies()
+    page.keyboard.type("121")
+    expect(page.get_by_text("sign in again in another tab")).to_have_count(2)  # beside the form, and as a toast
+    fresh = {"sessionid": client_for(annotator).cookies["sessionid"].value, "csrftoken": "x" * 32}
+    page.context.add_cookies([{"name": n, "value": value, "url": live_server.url} for n, value in fresh.items()])
+    saved(page)
+    page.get_by_role("button", name="Submit").click()
+    handed_in(page)
+    assert [len(tier) for tier in Comparison.objects.get().tiers] == [2, 1]
+
+
 def test_demonstration_by_keyboard_with_preview(page_for, annotator, write_queue):
     page = page_for(annotator)
     open_task(page, write_queue, annotator)

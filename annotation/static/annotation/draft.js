@@ -2,7 +2,9 @@
 "use strict";
 const form = document.querySelector("form[data-draft]");
 const state = document.getElementById("save-state");
-const token = form.querySelector("[name=csrfmiddlewaretoken]").value;
+const token = form.querySelector("[name=csrfmiddlewaretoken]");
+// After signing in again in another tab the cookie is newer than the page.
+const newestToken = () => /(?:^|; )csrftoken=([^;]+)/.exec(document.cookie)?.[1] ?? token.value;
 const EVERY = 3000; // milliseconds
 
 function snapshot() {
@@ -25,7 +27,7 @@ async function save(leaving = false) {
   try {
     const answer = await fetch(form.dataset.draft, {
       method: "PUT", body, keepalive: leaving,
-      headers: { "Content-Type": "application/json", "X-CSRFToken": token },
+      headers: { "Content-Type": "application/json", "X-CSRFToken": newestToken() },
     });
     if (answer.ok) {
       saved = body;
@@ -50,8 +52,8 @@ function show(text, bad = false) {
 
 setInterval(save, EVERY);
 form.addEventListener("focusout", () => save());
-form.addEventListener("input", () => { if (!state.classList.contains("unsaved")) show("…"); });
-form.addEventListener("submit", () => { sent = true; });
+form.addEventListener("input", () => { if (!state.classList.contains("unsaved")) show("Editing …"); });
+form.addEventListener("submit", () => { sent = true; token.value = newestToken(); });
 addEventListener("pageshow", () => { sent = false; });
 addEventListener("pagehide", () => save(true));
 document.addEventListener("visibilitychange", () => { if (document.visibilityState === "hidden") save(true); });
