@@ -22,10 +22,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from django.conf import settings
-from django.db import transaction
+from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 
-from studio.runs.models import Artifact, DeviceLease, Run
+from studio.runs.models import Artifact, DeviceLease, Run, hash_directory
 from studio.runs.registry import call_before_lease, call_on_success
 
 log = logging.getLogger(__name__)
@@ -75,12 +75,24 @@ class Execution:
         return Run.objects.filter(pk=self.run_id, status=Run.Status.RUNNING, worker=self.worker)
 
     def _heartbeat(self) -> bool:
-        """Whether a cancel was requested. Raises ClaimLost when the row is not ours any more."""
+        """Whether a cancel was requested. Raises ClaimLost when the row is not ours any more.
+
+        A database that is away (restarted, or locked for long) does not end the training: should another worker
+        claim the run meanwhile, it waits for the directory's lock, and we learn of it at the next heartbeat.
+        """
+        try:
+            self._keep_alive()
+            return self._mine().filter(cancel_requested=True).exists()
+        except OperationalError:
+            log.warning("run %s: no heartbeat, the database is away", self.run_id, exc_info=True)
+            connection.close()  # the next query opens a new one
+            return False
+
+    def _keep_alive(self) -> None:
         if time.monotonic() - self.last_heartbeat > settings.RUN_HEARTBEAT_SECONDS:
             if not self._mine().update(heartbeat_at=timezone.now()):
                 raise ClaimLost
             self.last_heartbeat = time.monotonic()
-        return self._mine().filter(cancel_requested=True).exists()
 
     @contextlib.contextmanager
     def _device(self, run: Run) -> Iterator[None]:
@@ -200,6 +212,10 @@ class Execution:
     def _succeed(self, run: Run) -> None:
         result = json.loads((run.directory / "result.json").read_text(encoding="utf8"))
         try:
+            # Before the transaction: on SQLite it keeps every other writer waiting.
+            hashes = {
+                role: hash_directory(run.directory / "output" / role, self._keep_alive) for role in result["outputs"]
+            }
             with transaction.atomic():
                 changed = self._mine().update(
                     status=Run.Status.SUCCEEDED, finished_at=timezone.now(), result=result["metrics"], error=""
@@ -207,15 +223,17 @@ class Execution:
                 if not changed:
                     raise ClaimLost
                 run.refresh_from_db()
-                register_outputs(run, result["outputs"])
+                register_outputs(run, result["outputs"], hashes)
                 call_on_success(run)
-        except (ValueError, OSError) as error:
+        except (ClaimLost, OperationalError):
+            raise  # the sweep hands the run to a worker again, which finds result.json
+        except Exception as error:  # an app's act, or a file: trying again would fail again, for ever
             log.exception("run %s finished, but its outputs could not be registered", run.pk)
             self._finish(status=Run.Status.FAILED, error=f"The outputs could not be registered: {error}")
 
 
-def register_outputs(run: Run, outputs: dict[str, dict]) -> None:
-    """One artifact an output role; a role that has been registered before is left alone."""
+def register_outputs(run: Run, outputs: dict[str, dict], hashes: dict[str, tuple[str, int]] | None = None) -> None:
+    """One artifact an output role; a role that has been registered before is left alone. `hashes` are made if not given."""
     for role, values in outputs.items():
         if run.outputs.filter(role=role).exists():
             continue
@@ -223,7 +241,7 @@ def register_outputs(run: Run, outputs: dict[str, dict]) -> None:
         name = metadata.pop("name", "") or f"{run.title} #{run.pk}"
         Artifact.register(
             run.project, run.recipe.outputs[role], name[:160], run.directory / "output" / role, run.created_by,
-            metadata, produced_by=run, role=role,
+            metadata, produced_by=run, role=role, hashed=(hashes or {}).get(role),
         )  # fmt: skip
 
 
@@ -268,9 +286,10 @@ def signal_ranks(directory: Path, number: signal.Signals, process: subprocess.Po
     """
     ranks = list((directory / "ranks").glob("*"))
     for path in ranks:
-        with contextlib.suppress(ProcessLookupError, ValueError):
+        with contextlib.suppress(ProcessLookupError, FileNotFoundError, ValueError):  # some have ended
             pid = int(path.read_text())
-            if f"{directory}".encode() in Path(f"/proc/{pid}/cmdline").read_bytes():  # ids are reused
+            arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            if str(directory).encode() in arguments:  # ids are reused, also by run 42 for one of run 4
                 os.kill(pid, number)
     if not ranks and process is not None:
         kill_group(process.pid, number)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -74,9 +75,13 @@ class Artifact(models.Model):
         metadata: dict[str, Any] | None = None,
         produced_by: Run | None = None,
         role: str = "",
+        hashed: tuple[str, int] | None = None,
     ) -> Artifact:
-        """Make the files under `directory` (below var/) an artifact; they must not change from now on."""
-        sha256, size = hash_directory(directory)
+        """Make the files under `directory` (below var/) an artifact; they must not change from now on.
+
+        `hashed`: what `hash_directory` gave for them, for callers that hash before they begin a transaction.
+        """
+        sha256, size = hashed or hash_directory(directory)
         return cls.objects.create(
             project=project,
             kind=kind,
@@ -91,15 +96,21 @@ class Artifact(models.Model):
         )
 
 
-def hash_directory(directory: Path) -> tuple[str, int]:
-    """(sha256 of the sorted manifest "<sha256>  <relative path>\\n", bytes) of every file below `directory`."""
+def hash_directory(directory: Path, between: Callable[[], object] = lambda: None) -> tuple[str, int]:
+    """(sha256 of the sorted manifest "<sha256>  <relative path>\\n", bytes) of every file below `directory`.
+
+    `between` is called after every 16 MB: hashing a large model takes minutes.
+    """
     manifest = hashlib.sha256()
     size = 0
     for path in sorted(p for p in directory.rglob("*") if p.is_file()):
+        digest = hashlib.sha256()
         with open(path, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        manifest.update(f"{digest}  {path.relative_to(directory).as_posix()}\n".encode())
-        size += path.stat().st_size
+            while chunk := file.read(16_000_000):
+                digest.update(chunk)
+                size += len(chunk)
+                between()
+        manifest.update(f"{digest.hexdigest()}  {path.relative_to(directory).as_posix()}\n".encode())
     return manifest.hexdigest(), size
 
 
