@@ -116,7 +116,8 @@ def _settings(config: rounds.RoundConfig) -> list[tuple[str, list[tuple[str, Any
     for o in options(rounds.RoundConfig):
         value = getattr(config, o.name)
         if value != "":
-            groups.setdefault(o.group, []).append((o.label, f"{value} {o.unit}".strip()))
+            shown = "all" if o.name == "prompts" and not value else f"{value} {o.unit}".strip()
+            groups.setdefault(o.group, []).append((o.label, shown))
     return list(groups.items())
 
 
