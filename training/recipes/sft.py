@@ -339,24 +339,21 @@ class Observer:
         return "val_loss" not in self.recorded(step) and all(sample["step"] != step for sample in samples)
 
     def observe(self, step: int) -> None:
-        """While training. Every rank takes part, for with ZeRO-3 each holds a part of the weights."""
-        from trl.models.utils import unwrap_model_for_generation
-
-        with unwrap_model_for_generation(self.trainer.model_wrapped, self.trainer.accelerator) as model:
-            if not self.directory.rank:
-                self._measure(model, step, measure_finished=step == 0)
+        """While training. Every rank does the same, for with ZeRO-3 each holds a part of every weight; rank 0 logs."""
+        self._measure(self.trainer.model_wrapped.module, step, measure_finished=step == 0)
 
     def finish(self, dtype: Any) -> dict[str, Any]:
         """Save the trained model, adapters merged, and measure what was saved. Returns its metadata."""
+        from deepspeed.zero import GatheredParameters
         from transformers.integrations.deepspeed import unset_hf_deepspeed_config
-        from trl.models.utils import unwrap_model_for_generation
 
         steps = self.trainer.state.max_steps
         self.directory.progress(steps, steps, "steps", "saving and measuring")
+        trained = self.trainer.model_wrapped.module
         weights: dict[str, Any] = {}
-        with unwrap_model_for_generation(self.trainer.model_wrapped, self.trainer.accelerator) as model:
-            if not self.directory.rank:  # whole here, in parts again (with ZeRO-3) once this block is left
-                weights = {name: tensor.detach().to("cpu", copy=True) for name, tensor in model.state_dict().items()}
+        with GatheredParameters(list(trained.parameters()), enabled=self.options.zero_stage == 3):
+            if not self.directory.rank:  # whole here, in parts again once this block is left
+                weights = {name: tensor.detach().to("cpu", copy=True) for name, tensor in trained.state_dict().items()}
         if self.directory.rank:
             return {}
         unset_hf_deepspeed_config()  # a model loaded from now on is a plain one, of this rank alone
