@@ -85,7 +85,7 @@ class Guideline(models.Model):
     def publish(
         cls, project: Project, text: str, user: User, change_note: str = "", after: int | None = None
     ) -> Guideline:
-        """Add the next version. With `after`, only if that one is still the newest: editors do not overwrite each other.
+        """Add the next version; with `after`, only if that one is still the newest (two editors do not overwrite).
 
         Raises ValueError when somebody published in between.
         """

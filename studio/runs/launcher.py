@@ -233,7 +233,7 @@ class Execution:
 
 
 def register_outputs(run: Run, outputs: dict[str, dict], hashes: dict[str, tuple[str, int]] | None = None) -> None:
-    """One artifact an output role; a role that has been registered before is left alone. `hashes` are made if not given."""
+    """One artifact an output role; a role that was registered before is left alone. `hashes` are made if not given."""
     for role, values in outputs.items():
         if run.outputs.filter(role=role).exists():
             continue
