@@ -24,9 +24,13 @@ def url(name: str, *arguments: object) -> str:
 
 def test_every_page_is_accessible(showcase, page_for, assert_accessible):
     policy = Run.objects.get(recipe_name="ppo").outputs.get()
+    label = Demonstration.objects.first()
     addresses = [
-        url("rounds"), url("round", 1), url("lineage", policy.pk), url("label-lineage", "demonstration", Demonstration.objects.first().pk),
-    ]  # fmt: skip
+        url("rounds"),
+        url("round", 1),
+        url("lineage", policy.pk),
+        url("label-lineage", "demonstration", label.pk),
+    ]
     for width, scheme in ((1440, "light"), (390, "dark")):
         page = page_for(User.objects.get(username="engineer"), width=width, scheme=scheme)
         for address in addresses:
