@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections import Counter
 from html.parser import HTMLParser
 from urllib.parse import urljoin, urlsplit
 
