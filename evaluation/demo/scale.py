@@ -24,13 +24,8 @@ class Scale:
 
 
 STOCK = Scale(
-    round={
-        "completions_per_prompt": 2,
-        "answers_per_task": 2,
-        "reward_model_epochs": 2,
-        "reward_model_learning_rate": 3e-4,
-        "episodes": 160,
-    },
+    sft={"measure_finished": 64},
+    round={"completions_per_prompt": 2, "answers_per_task": 2, "max_tokens": 32},
     evaluate={"limit": 32, "heldout_documents": 24, "max_length": 256, "batch_size": 16},
     train_scorer={"epochs": 8},
     toxicity={"limit": 12, "samples_per_prompt": 3, "max_tokens": 16},

@@ -33,7 +33,7 @@ class PpoOptions:
         256, "Episodes", "Answers sampled and learned from.", minimum=1, maximum=10**9, group="Training"
     )
     episodes_per_iteration: int = option(
-        16, "Episodes an iteration", "Sampled with one policy.", minimum=2, maximum=65536, group="Training"
+        32, "Episodes an iteration", "Sampled with one policy.", minimum=2, maximum=65536, group="Training"
     )
     ppo_epochs: int = option(
         2, "PPO epochs", "Passes over an iteration's episodes.", minimum=1, maximum=64, group="Training"
@@ -45,9 +45,9 @@ class PpoOptions:
         8, "Micro batch", "Episodes a forward pass.", minimum=1, maximum=4096, group="Training"
     )
     learning_rate: float = option(
-        1e-4,
+        3e-4,
         "Learning rate",
-        "Peak; about 1e-4 for LoRA, 1e-6 for full fine-tuning. It decays linearly to zero.",
+        "Peak; about 3e-4 for LoRA, 1e-6 for full fine-tuning. It decays linearly to zero.",
         minimum=0.0,
         maximum=1.0,
         group="Training",
@@ -104,7 +104,7 @@ class PpoOptions:
     measured_prompts: int = option(
         128, "Held-out prompts", "Test prompts answered before and after.", minimum=1, maximum=100000, group="Watching"
     )
-    measured_samples: int = option(1, "Answers a held-out prompt", minimum=1, maximum=64, group="Watching")
+    measured_samples: int = option(2, "Answers a held-out prompt", minimum=1, maximum=64, group="Watching")
 
     def __post_init__(self) -> None:
         if self.episodes_per_iteration % self.micro_batch_size:

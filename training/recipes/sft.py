@@ -211,10 +211,9 @@ def hold_out(rows: list[dict[str, Any]], share: float, seed: int) -> tuple[list[
 
 def _configure_process() -> None:
     """Before anything of DeepSpeed or the hub is imported."""
-    import torch
+    from training.recipes.distributed import choose_accelerator
 
-    if not torch.cuda.is_available():
-        os.environ["DS_ACCELERATOR"] = "cpu"
+    choose_accelerator()
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 
