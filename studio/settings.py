@@ -35,11 +35,13 @@ def _secret_key(var: Path) -> str:
 
 
 VAR = Path(os.environ.get("STUDIO_VAR", BASE_DIR / "var")).resolve()  # runs, artifacts, uploads: shared by all hosts
-for _name in ("", "runs", "uploads", "servers", "static"):
+for _name in ("", "runs", "uploads", "imports", "servers", "static"):
     (VAR / _name).mkdir(parents=True, exist_ok=True)
 DATA = Path(os.environ.get("STUDIO_DATA", BASE_DIR.parent / "shared" / "data")).resolve()  # public data sets, optional
-# Directories of the server below which engineers may name files in a run's form.
-IMPORT_ROOTS = [Path(p).resolve() for p in os.environ.get("STUDIO_IMPORT_ROOTS", f"{VAR}:{DATA}").split(":")]
+# Directories of the server below which engineers may name files in a run's form. Not all of var/: it holds the secret
+# key, the database and what other projects made.
+_roots = os.environ.get("STUDIO_IMPORT_ROOTS", f"{VAR / 'imports'}:{DATA}")
+IMPORT_ROOTS = [Path(p).resolve() for p in _roots.split(":") if p]  # an empty one would be the working directory
 IMPORT_ROOTS.append(BASE_DIR / "evaluation")  # what the studio ships
 
 SECRET_KEY = _secret_key(VAR)

@@ -118,13 +118,18 @@ def check_inputs(project: Project, recipe: Recipe, inputs: dict[str, list[Artifa
 
 
 def _check_paths(recipe: Recipe, config: Any) -> dict[str, str]:
-    """Path settings must lie below the directories that the installation allows (symbolic links followed)."""
+    """Path settings must lie below the directories that the installation allows (symbolic links followed).
+
+    Recipes run in the studio's own directory, so a bare name that exists there is a path too; others are hub ids.
+    """
     errors = {}
     for o in options(recipe.config):
         value = getattr(config, o.name)
-        if not o.path or not value or not str(value).startswith((".", "/", "~")):
+        if not o.path or not value:
             continue
-        path = Path(value).expanduser().resolve()
+        path = (settings.BASE_DIR / Path(value).expanduser()).resolve()
+        if not value.startswith((".", "/", "~")) and not path.exists():
+            continue
         if not any(path.is_relative_to(root) for root in settings.IMPORT_ROOTS):
             allowed = ", ".join(str(root) for root in settings.IMPORT_ROOTS)
             errors[o.name] = f"{o.label}: {value} is outside the directories that may be read ({allowed})."

@@ -4,8 +4,10 @@ import pytest
 from django.urls import reverse
 
 from studio.models import Project
+from studio.runs.contract import ConfigError
 from studio.runs.forms import RunForm
 from studio.runs.models import Run
+from studio.runs.submit import submit_run
 from tests import counting
 from training.recipes import pretrain, tokenizer
 
@@ -148,3 +150,22 @@ def test_an_untouched_form_gives_the_defaults(recipe, project, known_recipes):
     form = RunForm(recipe, project, sent)
     assert form.is_valid(), form.errors
     assert parse_config(recipe.config, form.values()) == recipe.config()
+
+
+@pytest.mark.parametrize(
+    "path", ["{var}/secret-key", "{var}/imports/../secret-key", "manage.py", "evaluation/../manage.py"]
+)
+def test_server_paths_outside_the_import_roots_are_refused_however_they_are_written(project, engineer, settings, path):
+    """The secret key and the database lie in var/; a bare name counts from the studio's own directory."""
+    (settings.VAR / "secret-key").touch()
+    values = {"pairs_file": path.format(var=settings.VAR)}
+    with pytest.raises(ConfigError) as caught:
+        submit_run(project, engineer, "bias", values, {})
+    assert "is outside the directories that may be read" in caught.value.errors["pairs_file"]
+
+
+def test_server_paths_below_an_import_root_are_accepted(project, engineer, settings):
+    (settings.VAR / "imports" / "pairs.csv").touch()
+    with pytest.raises(ConfigError) as caught:
+        submit_run(project, engineer, "bias", {"pairs_file": str(settings.VAR / "imports" / "pairs.csv")}, {})
+    assert "pairs_file" not in caught.value.errors  # only the models are missing
