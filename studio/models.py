@@ -6,7 +6,7 @@ import hashlib
 import secrets
 
 from django.contrib.auth.models import AbstractUser
-from django.db import models, transaction
+from django.db import IntegrityError, models, transaction
 from django.utils import timezone
 
 
@@ -93,9 +93,15 @@ class Guideline(models.Model):
             newest = cls.objects.filter(project=project).aggregate(n=models.Max("version"))["n"] or 0
             if after is not None and after != newest:
                 raise ValueError(f"Version {newest} was published meanwhile. Look at it, then publish yours again.")
-            return cls.objects.create(
-                project=project, version=newest + 1, text=text, created_by=user, change_note=change_note
-            )
+            try:
+                with transaction.atomic():
+                    return cls.objects.create(
+                        project=project, version=newest + 1, text=text, created_by=user, change_note=change_note
+                    )
+            except IntegrityError as error:  # PostgreSQL: somebody published since we looked
+                raise ValueError(
+                    f"Version {newest + 1} was published meanwhile. Look at it, then publish yours again."
+                ) from error
 
 
 class Round(models.Model):

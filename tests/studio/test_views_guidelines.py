@@ -1,6 +1,7 @@
 """Guidelines: reading, comparing and publishing versions."""
 
 import pytest
+from django.db.models import QuerySet
 
 from studio.models import Guideline
 
@@ -114,3 +115,11 @@ class TestPreview:
 
     def test_wrong_method(self, client_for, outsider):
         assert client_for(outsider).get(self.url, {"text": "x"}).status_code == 405
+
+
+def test_two_who_publish_at_the_same_moment_do_not_end_in_a_traceback(project, sme, guideline, monkeypatch):
+    """On PostgreSQL both read version 1 as the newest; the second INSERT breaks the unique constraint."""
+    monkeypatch.setattr(QuerySet, "aggregate", lambda *_, **__: {"n": 0})  # what was read before the other committed
+    with pytest.raises(ValueError, match="Version 1 was published meanwhile"):
+        Guideline.publish(project, "Another text", sme)
+    assert Guideline.objects.get().text == guideline.text
