@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import sys
+import time
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -66,6 +67,7 @@ def submit_run(
             for position, artifact in enumerate(artifacts)
         ]
         RunInput.objects.bulk_create(rows)
+        _set_aside(run.directory)
         make_run_directory(
             run.directory,
             recipe,
@@ -78,6 +80,12 @@ def submit_run(
         )
         enqueue(run)
     return run
+
+
+def _set_aside(directory: Path) -> None:
+    """A directory of this number is another database's: its result must not be taken for the new run's."""
+    if directory.exists():
+        directory.rename(directory.with_name(f"{directory.name}.before-{time.time_ns()}"))
 
 
 def enqueue(run: Run) -> None:

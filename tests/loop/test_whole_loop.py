@@ -66,7 +66,7 @@ def small(content: DemoContent) -> DemoContent:
 
 
 def test_two_rounds_from_nothing_to_a_promoted_policy(live_server):
-    save_model(settings.VAR / "tiny-base")
+    save_model(settings.VAR / "imports" / "tiny-base")
     content = small(load_content())
     with private_redis():
         workers = Workers()
@@ -83,7 +83,11 @@ def test_two_rounds_from_nothing_to_a_promoted_policy(live_server):
 
 def demo_of(content: DemoContent, address: str) -> Demo:
     project, accounts = set_up(content)
-    import_model = {"source": str(settings.VAR / "tiny-base"), "source_kind": "directory", "licence": "none"}
+    import_model = {
+        "source": str(settings.VAR / "imports" / "tiny-base"),
+        "source_kind": "directory",
+        "licence": "none",
+    }
     scale = dataclasses.replace(TINY, import_model=import_model)
     return Demo(project, accounts, content, scale, address, Console(width=100))
 

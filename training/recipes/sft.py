@@ -343,14 +343,14 @@ class Observer:
 
     def finish(self, dtype: Any) -> dict[str, Any]:
         """Save the trained model, adapters merged, and measure what was saved. Returns its metadata."""
-        from deepspeed.zero import GatheredParameters
+        import deepspeed
         from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
         steps = self.trainer.state.max_steps
         self.directory.progress(steps, steps, "steps", "saving and measuring")
         trained = self.trainer.model_wrapped.module
         weights: dict[str, Any] = {}
-        with GatheredParameters(list(trained.parameters()), enabled=self.options.zero_stage == 3):
+        with deepspeed.zero.GatheredParameters(list(trained.parameters()), enabled=self.options.zero_stage == 3):
             if not self.directory.rank:  # whole here, in parts again once this block is left
                 weights = {name: tensor.detach().to("cpu", copy=True) for name, tensor in trained.state_dict().items()}
         if self.directory.rank:
