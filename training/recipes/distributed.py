@@ -6,7 +6,7 @@ import os
 
 
 def choose_accelerator() -> None:
-    """Tell DeepSpeed that it runs on CPUs where there is no GPU; to be called before anything else of it is imported."""
+    """Tell DeepSpeed that it runs on CPUs where there is no GPU; call it before importing more of it."""
     import torch
 
     if torch.cuda.is_available():
