@@ -122,9 +122,8 @@ class Engine:
             kv_cache_memory_bytes=int(kv_cache_gib * 2**30),
             enforce_eager=True,
             # vLLM 0.32 rewinds the generator of a seeded request whose prompt it takes in parts, which CPU generators
-            # cannot ("CPU Generator does not use offset"): so every prompt is taken whole.
-            enable_chunked_prefill=False,
-            max_num_batched_tokens=max(max_model_len, 8192),
+            # cannot ("CPU Generator does not use offset"): so a step has room for many whole prompts.
+            max_num_batched_tokens=max(max_model_len, 65536),
             skip_tokenizer_init=True,
             generation_config="vllm",
             seed=0,

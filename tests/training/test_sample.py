@@ -79,7 +79,7 @@ def greedy(models) -> dict[tuple[str, str], list[int]]:
         for row in PROMPTS[:4]:
             text = row["prompt"][0]["content"]
             if name != "neox_b":
-                text = f"<|im_start|>user\n{text}<|im_end|>\n<|im_start|>assistant\n"
+                text = f"<|im_start|>user\n{text}<|endoftext|>\n<|im_start|>assistant\n"
             ids = tokenizer(text, return_tensors="pt").input_ids
             generated = model.generate(ids, max_new_tokens=GREEDY_TOKENS, do_sample=False, eos_token_id=None)
             expected[name, row["prompt_id"]] = generated[0, ids.shape[1] :].tolist()
