@@ -185,6 +185,8 @@ def run(directory: RunDirectory) -> None:
     raise_if_stopped(directory, trainer.state)
 
     metadata = observer.finish(dtype)
+    if directory.rank:
+        return  # rank 0 alone measures what was saved, and says how it went
     before, after = observer.recorded(0), observer.recorded(trainer.state.max_steps)
     metrics: dict[str, Any] = {
         "demonstrations": len(train),
