@@ -213,8 +213,9 @@ class Demo:
         run.refresh_from_db()
         if run.status in (Run.Status.FAILED, Run.Status.CANCELLED):
             resume_run(run)
+            run.refresh_from_db()
         with self.bar(run.title) as (progress, task):
-            while run.is_live or run.status == Run.Status.CANCELLED:
+            while run.is_live:
                 time.sleep(0.3)
                 run.refresh_from_db()
                 seen = read_progress(run)
