@@ -31,7 +31,8 @@ async function save(leaving = false) {
     });
     if (answer.ok) {
       saved = body;
-      show(`Draft saved ${new Date().toTimeString().slice(0, 5)}`);
+      // What was typed while this was on its way is not saved yet.
+      show(snapshot() === body ? `Draft saved ${new Date().toTimeString().slice(0, 5)}` : "Editing …");
     } else if (answer.status === 409) {
       show("This task has your answer already");
     } else {
