@@ -115,18 +115,23 @@ def advance(run: Run) -> None:
         return
     round, config = Round.objects.select_related("project", "start_policy").get(pk=run.round_id), config_of(run.round)
     if run.recipe_name == "sample" and round.status == Round.Status.COLLECTING:
-        queue.add_ranking_tasks(
-            queue.find_queue(round.project, Kind.RANK),
-            queue.completions_of(run.outputs.get()),
-            answers=config.answers_per_task,
-            overlap=config.overlap,
-            priority=round.number,
-            round=round,
-            seed=round.number,
-        )
+        try:
+            queue.add_ranking_tasks(
+                queue.find_queue(round.project, Kind.RANK),
+                queue.completions_of(run.outputs.get()),
+                answers=config.answers_per_task,
+                overlap=config.overlap,
+                priority=round.number,
+                round=round,
+                seed=round.number,
+            )
+        except ValueError as error:  # the run did its work: the answers are kept, the round is over
+            close(round, str(error))
     elif round.status != Round.Status.TRAINING:
         return
     elif run.recipe_name == "reward_model":
+        if round.runs.filter(recipe_name="ppo", status__in=(*Run.LIVE, Run.Status.SUCCEEDED)).exists():
+            return  # a repeated run: the round goes on with the first
         _submit(
             round,
             run.created_by,
@@ -138,7 +143,8 @@ def advance(run: Run) -> None:
         )  # fmt: skip
     elif run.recipe_name == "ppo":
         policy = run.outputs.get()
-        Round.objects.filter(pk=round.pk).update(final_policy=policy)
+        if not Round.objects.filter(pk=round.pk, final_policy=None).update(final_policy=policy):
+            return  # a repeated run: only the first one's policy is reviewed, so only it may be promoted
         models = [round.start_policy, policy]
         if config.review_also:
             models.insert(0, _other_model(round.project, config))
@@ -247,7 +253,7 @@ def _prompts(round: Round) -> Artifact:
 
 def _other_model(project: Project, config: RoundConfig) -> Artifact:
     found = Artifact.objects.filter(project=project, kind=Artifact.Kind.MODEL, pk=int(config.review_also)).first() \
-        if config.review_also.isdigit() else None  # fmt: skip
+        if config.review_also.isdecimal() else None  # fmt: skip
     if found is None:
         raise ValueError(f"Also review: there is no model artifact {config.review_also} in this project.")
     return found

@@ -15,6 +15,7 @@ from evaluation import rounds
 from studio.models import Project, Round
 from studio.runs.models import Artifact, Run
 from studio.runs.submit import submit_run
+from tests import showcase
 from tests.postgres import on_postgres, postgres_server  # noqa: F401
 from tests.showcase import finish, rank_all
 
@@ -215,3 +216,40 @@ def check_one_started(project: Project, said: list[str]) -> None:
     assert project.rounds.count() == 1 and Run.objects.filter(recipe_name="sample").count() == 1
     refused = next(text for text in said if text != "Round 1")
     assert "Round 1" in said and ("at the same moment" in refused or "still under way" in refused)
+
+
+def test_a_repeated_run_does_not_replace_what_is_reviewed(round, engineer, annotator):
+    """Only the first PPO's policy is in the review, so only that one may be promoted."""
+    finish(round.runs.get())
+    rank_all(queue.find_queue(round.project, Kind.RANK), annotator)
+    reward_run = rounds.train_round(round, engineer)
+    finish(reward_run)
+    first = round.runs.get(recipe_name="ppo")
+    again = repeat(first, engineer)
+    policy = finish(first)
+    finish(again)
+    finish(repeat(reward_run, engineer))
+    round.refresh_from_db()
+    assert round.final_policy == policy
+    assert round.runs.filter(recipe_name="sample").count() == 2  # to compare, and to review once
+    assert round.runs.filter(recipe_name="ppo").count() == 2  # the repeated reward model led to none
+
+
+def repeat(run: Run, user) -> Run:
+    inputs: dict[str, list[Artifact]] = {}
+    for given in run.inputs.all():
+        inputs.setdefault(given.role, []).append(given.artifact)
+    return submit_run(run.project, user, run.recipe_name, run.config, inputs, round=run.round, repeat_of=run)
+
+
+def test_answers_too_alike_to_rank_end_the_round_and_keep_the_run(project, policy, engineer, monkeypatch):
+    monkeypatch.setattr("tests.showcase._completions", alike(showcase._completions))
+    round = rounds.start_round(project, engineer, VALUES)
+    drawn = finish(round.runs.get())
+    round.refresh_from_db()
+    assert (round.status, drawn.kind) == (Round.Status.CLOSED, "completions")
+    assert "No prompt has 3 different completions to rank" in round.note
+
+
+def alike(completions):
+    return lambda directory: ({**row, "completion": "The same."} for row in completions(directory))
