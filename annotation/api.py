@@ -132,12 +132,20 @@ def list_prompts(
     cluster: Text = "",
 ) -> Any:
     """The project's prompts in the order they came."""
-    found = Prompt.objects.filter(project=member(request, slug).project)
+    membership = member(request, slug)
+    told = membership.role in EXPERTS
+    found = Prompt.objects.filter(project=membership.project)
     if split:
+        if not told:
+            raise PermissionDenied("Which prompts are held out is not told to annotators.")
         found = found.filter(split=split)
     if cluster:
         found = found.filter(cluster=cluster)
-    return {"count": found.count(), "items": list(found[offset : offset + limit])}
+    items = list(found[offset : offset + limit])
+    if not told:
+        for prompt in items:  # not saved
+            prompt.reference = prompt.split = None
+    return {"count": found.count(), "items": items}
 
 
 @api.post("/projects/{slug}/prompts", response={201: PromptsImported, **REFUSED}, tags=["prompts"])

@@ -42,8 +42,8 @@ class PromptOut(Schema):
     messages: list[Message]
     cluster: str
     tags: list[str]
-    reference: dict[str, Any]
-    split: str
+    reference: dict[str, Any] | None = Field(..., description="What a good answer holds; not told to annotators.")
+    split: str | None = Field(..., description="train or test; not told to annotators.")
 
 
 class PromptPage(Schema):

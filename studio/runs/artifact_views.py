@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import messages
+from django.core.exceptions import PermissionDenied
 from django.core.files.uploadhandler import TemporaryFileUploadHandler
 from django.core.paginator import Paginator
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
@@ -53,12 +54,14 @@ def artifact_list(request: HttpRequest, project: Project) -> HttpResponse:
 def artifact(request: HttpRequest, project: Project, artifact_id: int) -> HttpResponse:
     found = _find(project, artifact_id)
     uses = RunInput.objects.filter(artifact=found).select_related("run").order_by("-run_id")
-    files = list_files(found)
+    sealed = _is_sealed(request, found)
+    files = [] if sealed else list_files(found)
     context = {
         "project": project,
         "artifact": found,
         "crumb": f"{found.get_kind_display()} {found.pk}",
-        "preview": preview(found),
+        "sealed": sealed,
+        "preview": None if sealed else preview(found),
         "metadata": _facts(found.metadata),
         "counts": (found.metadata.get("counts") or {}).items(),
         "files": files,
@@ -102,6 +105,11 @@ def _facts(metadata: dict[str, Any]) -> list[tuple[str, Any]]:
     return [(name.replace("_", " ").capitalize(), value) for name, value in shown.items()]
 
 
+def _is_sealed(request: HttpRequest, found: Artifact) -> bool:
+    """Completions with their models are for engineers: experts rank such answers without knowing whose they are."""
+    return found.kind == Artifact.Kind.COMPLETIONS and not may(request.membership, ENGINEERS)
+
+
 def _takers(found: Artifact) -> list[tuple[Recipe, str]]:
     """The recipes that can be started from this artifact, with the input role it would take."""
     fitting = []
@@ -116,11 +124,16 @@ def _takers(found: Artifact) -> list[tuple[Recipe, str]]:
     return fitting
 
 
+SEALED = "Completions are shown with their models to engineers only: who ranks answers must not know whose they are."
+
+
 @require_GET
 @member_required(*EXPERTS)
 def artifact_file(request: HttpRequest, project: Project, artifact_id: int, name: str) -> HttpResponse:
     """One file, as a download: what was uploaded is never shown as a page of ours."""
     found = get_object_or_404(Artifact, pk=artifact_id, project=project)
+    if _is_sealed(request, found):
+        raise PermissionDenied(SEALED)
     try:
         path = find_file(found, name)
     except FileNotFoundError as error:

@@ -73,10 +73,13 @@ def test_projects(call, annotator, guideline, outsider):
     assert call(outsider, "GET", "/projects/helpdesk/guideline").status_code == 404
 
 
-def test_prompts_are_listed_in_pages(call, annotator, prompts, outsider):
+def test_prompts_are_listed_in_pages(call, annotator, sme, prompts, outsider):
     page = call(annotator, "GET", "/projects/helpdesk/prompts?limit=2&offset=1").json()
     assert page["count"] == 6 and [p["id"] for p in page["items"]] == [prompts[1].pk, prompts[2].pk]
-    assert call(annotator, "GET", "/projects/helpdesk/prompts?split=test").json()["count"] == 2
+    assert {(p["reference"], p["split"]) for p in page["items"]} == {(None, None)}  # not told to annotators
+    assert call(annotator, "GET", "/projects/helpdesk/prompts?split=test").status_code == 403
+    told = call(sme, "GET", "/projects/helpdesk/prompts?split=test").json()
+    assert told["count"] == 2 and {p["split"] for p in told["items"]} == {"test"}
     assert call(annotator, "GET", "/projects/helpdesk/prompts?limit=0").status_code == 422
     assert call(outsider, "GET", "/projects/helpdesk/prompts").status_code == 404
 

@@ -82,10 +82,10 @@ def test_one_artifact(project, engineer, annotator, dataset, make_run, client_fo
     ],
 )  # fmt: skip
 def test_every_kind_shows_its_content(
-    kind, metadata, files, shown, project, sme, make_artifact, known_recipes, client_for
+    kind, metadata, files, shown, project, engineer, make_artifact, known_recipes, client_for
 ):
-    made = make_artifact(sme, kind, "Thing", files, metadata=metadata)
-    answer = client_for(sme).get(page("artifact", made.pk))
+    made = make_artifact(engineer, kind, "Thing", files, metadata=metadata)
+    answer = client_for(engineer).get(page("artifact", made.pk))
     assert answer.status_code == 200 and shown in answer.content.decode()
 
 
@@ -107,6 +107,16 @@ def test_files_are_downloads(dataset, sme, annotator, client_for):
     assert answer["Content-Type"] == "application/octet-stream" and answer["X-Content-Type-Options"] == "nosniff"
     assert client_for(annotator).get(page("artifact-file", dataset.pk, "deep/er.txt")).status_code == 403
     assert client_for(sme).post(page("artifact-file", dataset.pk, "deep/er.txt")).status_code == 405
+
+
+def test_completions_are_sealed_for_those_who_rank_them(make_artifact, engineer, sme, client_for):
+    row = {"prompt": [], "completion": "Call sorted().", "model": {"id": 1, "name": "the secret one"}, "tokens": 4}
+    drawn = make_artifact(engineer, "completions", "Drawn", {"completions.jsonl": [row]})
+    seen = client_for(sme).get(page("artifact", drawn.pk)).content.decode()
+    assert "the secret one" not in seen and "For engineers only" in seen
+    assert client_for(sme).get(page("artifact-file", drawn.pk, "completions.jsonl")).status_code == 403
+    assert "the secret one" in client_for(engineer).get(page("artifact", drawn.pk)).content.decode()
+    assert client_for(engineer).get(page("artifact-file", drawn.pk, "completions.jsonl")).status_code == 200
 
 
 @pytest.mark.parametrize(
