@@ -14,11 +14,13 @@ def cancel_run(run: Run) -> None:
 
     Raises ValueError when it is over already.
     """
-    waiting = Run.objects.filter(pk=run.pk, status=Run.Status.QUEUED)
-    if waiting.update(status=Run.Status.CANCELLED, finished_at=timezone.now(), cancel_requested=True):
-        return
-    if not Run.objects.filter(pk=run.pk, status=Run.Status.RUNNING).update(cancel_requested=True):
-        raise ValueError("This run is over; there is nothing left to cancel.")
+    for _ in range(2):  # twice: a worker may give the run back between the two looks
+        waiting = Run.objects.filter(pk=run.pk, status=Run.Status.QUEUED)
+        if waiting.update(status=Run.Status.CANCELLED, finished_at=timezone.now(), cancel_requested=True):
+            return
+        if Run.objects.filter(pk=run.pk, status=Run.Status.RUNNING).update(cancel_requested=True):
+            return
+    raise ValueError("This run is over; there is nothing left to cancel.")
 
 
 def resume_run(run: Run) -> None:

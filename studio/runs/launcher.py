@@ -31,6 +31,7 @@ from studio.runs.registry import call_before_lease, call_on_success
 log = logging.getLogger(__name__)
 
 
+SECRETS = ("DJANGO_SECRET_KEY", "DATABASE_URL", "REDIS_URL")
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 _worker_stops = threading.Event()
 
@@ -124,14 +125,6 @@ class Execution:
             return None
         self._count_attempt(run)
         (run.directory / "error.json").unlink(missing_ok=True)
-        environment = {
-            **os.environ,
-            "STUDIO_SUPERVISED_BY": str(os.getpid()),
-            "PYTHONUNBUFFERED": "1",
-            "TOKENIZERS_PARALLELISM": "false",
-            "HF_HUB_DISABLE_TELEMETRY": "1",
-            "VLLM_NO_USAGE_STATS": "1",
-        }
         with open(run.directory / "log.txt", "ab") as output:
             output.write(f"--- attempt {run.attempt}, {timezone.now():%Y-%m-%d %H:%M:%S} UTC\n".encode())
             output.flush()
@@ -141,7 +134,7 @@ class Execution:
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
                 cwd=settings.BASE_DIR,
-                env=environment,
+                env=recipe_environment(),
                 start_new_session=True,
             )
         try:
@@ -230,6 +223,19 @@ class Execution:
         except Exception as error:  # an app's act, or a file: trying again would fail again, for ever
             log.exception("run %s finished, but its outputs could not be registered", run.pk)
             self._finish(status=Run.Status.FAILED, error=f"The outputs could not be registered: {error}")
+
+
+def recipe_environment() -> dict[str, str]:
+    """The worker's, without what only the studio itself may know: evaluation tasks may bring code of their own."""
+    inherited = {name: value for name, value in os.environ.items() if name not in SECRETS}
+    return {
+        **inherited,
+        "STUDIO_SUPERVISED_BY": str(os.getpid()),
+        "PYTHONUNBUFFERED": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "VLLM_NO_USAGE_STATS": "1",
+    }
 
 
 def register_outputs(run: Run, outputs: dict[str, dict], hashes: dict[str, tuple[str, int]] | None = None) -> None:

@@ -1,6 +1,7 @@
 """Parts of the launcher that a whole run rarely meets."""
 
 import hashlib
+import os
 import signal
 import subprocess
 import sys
@@ -113,3 +114,12 @@ def test_a_database_that_is_away_does_not_end_the_training(execution, monkeypatc
     monkeypatch.setattr(launcher.connection, "close", lambda: closed.append(True), raising=False)
     assert execution._heartbeat() is False
     assert closed == [True]
+
+
+def test_recipes_are_not_told_the_studios_secrets(monkeypatch):
+    monkeypatch.setenv("DJANGO_SECRET_KEY", "key")
+    monkeypatch.setenv("DATABASE_URL", "postgres://user:password@host/db")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    told = launcher.recipe_environment()
+    assert not {"DJANGO_SECRET_KEY", "DATABASE_URL", "REDIS_URL"} & set(told)
+    assert told["HF_HUB_OFFLINE"] == "1" and told["STUDIO_SUPERVISED_BY"] == str(os.getpid())
