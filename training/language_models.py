@@ -48,15 +48,21 @@ def set_generation_defaults(model: Any, tokenizer: Any) -> None:
     )
 
 
-def lora_config(model: Any, rank: int, alpha: float, dropout: float, task_type: str, train_head: bool = False) -> Any:
-    """LoRA on every linear layer but the output layer (Hu et al. 2021; all layers after Dettmers et al. 2023)."""
+def lora_config(
+    model: Any, rank: int, alpha: float, dropout: float, task_type: str, train_head: bool = False, last_layers: int = 0
+) -> Any:
+    """LoRA on every linear layer but the output layer (Hu et al. 2021; all layers after Dettmers et al. 2023), or on
+    those of the last `last_layers` transformer layers only."""
     from peft import LoraConfig
+
+    count = model.config.num_hidden_layers
 
     return LoraConfig(
         r=rank,
         lora_alpha=alpha,
         lora_dropout=dropout,
         target_modules=linear_layers(model),
+        layers_to_transform=list(range(count - last_layers, count)) if 0 < last_layers < count else None,
         modules_to_save=["score"] if train_head else None,
         task_type=task_type,
     )

@@ -94,6 +94,14 @@ class PpoOptions:
     lora_alpha: float = option(
         32.0, "LoRA alpha", "The update is scaled by alpha / rank.", minimum=0.0, maximum=4096, group="Adapter"
     )
+    lora_layers: int = option(
+        0,
+        "LoRA layers",
+        "Adapt only the last so many layers; 0: all. A few cost less a step and, with few episodes, learn less noise.",
+        minimum=0,
+        maximum=1024,
+        group="Adapter",
+    )
     precision: str = option(
         "bf16", "Precision", "What is trained stays in float32 either way.", choices=("bf16", "fp32"), group="Hardware"
     )
@@ -245,13 +253,17 @@ def _adapt_value_model(value_model: Any, options: PpoOptions) -> None:
     """
     from peft import inject_adapter_in_model
 
-    inject_adapter_in_model(
-        language_models.lora_config(value_model, options.lora_rank, options.lora_alpha, 0.0, "SEQ_CLS"), value_model
-    )
+    inject_adapter_in_model(_lora_config(value_model, options, "SEQ_CLS"), value_model)
     for name, parameter in value_model.named_parameters():
         parameter.requires_grad = "lora_" in name or name.startswith("score.")
         if "lora_" in name:
             parameter.data = parameter.data.float()
+
+
+def _lora_config(model: Any, options: PpoOptions, task_type: str) -> Any:
+    return language_models.lora_config(
+        model, options.lora_rank, options.lora_alpha, 0.0, task_type, last_layers=options.lora_layers
+    )
 
 
 def _make_trainer(
@@ -299,7 +311,7 @@ def _make_trainer(
     )
     lora = None
     if options.method == "lora":
-        lora = language_models.lora_config(policy, options.lora_rank, options.lora_alpha, 0.0, "CAUSAL_LM")
+        lora = _lora_config(policy, options, "CAUSAL_LM")
     trainer = PPOTrainer(
         args=arguments,
         processing_class=tokenizer,
