@@ -22,7 +22,6 @@ from tests.training.interrupting import run_interrupted, run_whole
 ROOT = Path(settings.BASE_DIR)
 APPS = [ROOT / name for name in ("studio", "training", "annotation", "evaluation")]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-# To be taken from the running studio; they leave this list once they are in docs/screenshots.
 ROLE_PAGES = ["annotators.md", "experts.md", "engineers.md", "owners.md"]
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
