@@ -13,7 +13,7 @@ class Scale:
     overlap: int = 1
     corpus: dict[str, Any] = field(default_factory=dict)
     tokenizer: dict[str, Any] = field(default_factory=lambda: {"vocab_size": 4096})
-    pretrain: dict[str, Any] = field(default_factory=lambda: {"steps": 300})
+    pretrain: dict[str, Any] = field(default_factory=lambda: {"steps": 240})
     import_model: dict[str, Any] = field(default_factory=lambda: {"source": "builtin:smollm2"})
     sft: dict[str, Any] = field(default_factory=dict)
     round: dict[str, Any] = field(default_factory=dict)
@@ -26,7 +26,7 @@ class Scale:
 STOCK = Scale(
     sft={"measure_finished": 64},
     round={"completions_per_prompt": 2, "answers_per_task": 2, "max_tokens": 32},
-    evaluate={"limit": 32, "heldout_documents": 24, "max_length": 256, "batch_size": 16},
+    evaluate={"limit": 24, "heldout_documents": 16, "max_length": 256, "batch_size": 16},
     train_scorer={"epochs": 8},
     toxicity={"limit": 12, "samples_per_prompt": 3, "max_tokens": 16},
 )

@@ -30,7 +30,7 @@ class PpoOptions:
     """Settings of the recipe; the form, the command line and the docs are made from them."""
 
     episodes: int = option(
-        256, "Episodes", "Answers sampled and learned from.", minimum=1, maximum=10**9, group="Training"
+        320, "Episodes", "Answers sampled and learned from.", minimum=1, maximum=10**9, group="Training"
     )
     episodes_per_iteration: int = option(
         32, "Episodes an iteration", "Sampled with one policy.", minimum=2, maximum=65536, group="Training"
@@ -45,9 +45,9 @@ class PpoOptions:
         8, "Micro batch", "Episodes a forward pass.", minimum=1, maximum=4096, group="Training"
     )
     learning_rate: float = option(
-        3e-4,
+        1e-3,
         "Learning rate",
-        "Peak; about 3e-4 for LoRA, 1e-6 for full fine-tuning. It decays linearly to zero.",
+        "Peak; about 1e-3 for LoRA on a few layers, 1e-4 on all, 1e-6 for full training. It decays linearly to zero.",
         minimum=0.0,
         maximum=1.0,
         group="Training",
@@ -90,12 +90,12 @@ class PpoOptions:
     gamma: float = option(1.0, "Discount γ", minimum=0.0, maximum=1.0, group="PPO")
     lam: float = option(0.95, "GAE λ", minimum=0.0, maximum=1.0, group="PPO")
     method: str = option("lora", "What is trained", choices=("lora", "full"), group="Adapter")
-    lora_rank: int = option(16, "LoRA rank", minimum=1, maximum=1024, group="Adapter")
+    lora_rank: int = option(8, "LoRA rank", minimum=1, maximum=1024, group="Adapter")
     lora_alpha: float = option(
         32.0, "LoRA alpha", "The update is scaled by alpha / rank.", minimum=0.0, maximum=4096, group="Adapter"
     )
     lora_layers: int = option(
-        0,
+        4,
         "LoRA layers",
         "Adapt only the last so many layers; 0: all. A few cost less a step and, with few episodes, learn less noise.",
         minimum=0,
