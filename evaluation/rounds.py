@@ -44,7 +44,7 @@ class RoundConfig:
     max_tokens: int = option(48, "Longest answer", unit="tokens", minimum=1, maximum=4096, group="Comparisons")
     reward_model_epochs: float = option(1.5, "Epochs", minimum=0.1, maximum=100, group="Reward model")
     reward_model_learning_rate: float = option(3e-4, "Learning rate", minimum=0, maximum=1, group="Reward model")
-    episodes: int = option(320, "Episodes", "Answers that PPO learns from.", minimum=1, group="PPO")
+    episodes: int = option(384, "Episodes", "Answers that PPO learns from.", minimum=1, group="PPO")
     ppo_learning_rate: float = option(1e-3, "Learning rate", minimum=0, maximum=1, group="PPO")
     kl_coef: float = option(0.05, "KL coefficient", "What leaving the reference costs.", minimum=0, group="PPO")
     review_overlap: int = option(1, "Overlap", "People who judge each pair.", minimum=1, maximum=20, group="Review")

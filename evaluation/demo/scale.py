@@ -24,7 +24,7 @@ class Scale:
 
 
 STOCK = Scale(
-    sft={"measure_finished": 64},
+    sft={"epochs": 2, "measure_finished": 64},
     round={"completions_per_prompt": 2, "answers_per_task": 2, "max_tokens": 32},
     evaluate={"limit": 24, "heldout_documents": 16, "max_length": 256, "batch_size": 16},
     train_scorer={"epochs": 8},

@@ -30,7 +30,7 @@ class PpoOptions:
     """Settings of the recipe; the form, the command line and the docs are made from them."""
 
     episodes: int = option(
-        320, "Episodes", "Answers sampled and learned from.", minimum=1, maximum=10**9, group="Training"
+        384, "Episodes", "Answers sampled and learned from.", minimum=1, maximum=10**9, group="Training"
     )
     episodes_per_iteration: int = option(
         32, "Episodes an iteration", "Sampled with one policy.", minimum=2, maximum=65536, group="Training"
@@ -112,7 +112,7 @@ class PpoOptions:
     measured_prompts: int = option(
         128, "Held-out prompts", "Test prompts answered before and after.", minimum=1, maximum=100000, group="Watching"
     )
-    measured_samples: int = option(2, "Answers a held-out prompt", minimum=1, maximum=64, group="Watching")
+    measured_samples: int = option(4, "Answers a held-out prompt", minimum=1, maximum=64, group="Watching")
 
     def __post_init__(self) -> None:
         if self.episodes_per_iteration % self.micro_batch_size:
