@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db.models import Exists, OuterRef, Q
 
-from annotation.models import Claim, Kind, Prompt, Review, Task
+from annotation.models import Claim, Kind, Prompt, Review, Skip, Task
 from studio.access import ENGINEERS, EXPERTS, may
 from studio.models import Membership
 
@@ -19,7 +19,7 @@ def hides_models(membership: Membership, prompt: Prompt) -> bool:
     mine = Claim.objects.filter(task=OuterRef("pk"), annotator=membership.user_id)
     due = Exists(mine.filter(status=Claim.Status.LIVE))
     if not may(membership, ENGINEERS):
-        answered = Exists(mine.filter(Q(status=Claim.Status.SUBMITTED) | Q(skipped=True)))
+        answered = Exists(mine.filter(Q(status=Claim.Status.SUBMITTED) | Q(skip__in=(Skip.OTHERS, Skip.UNUSABLE))))
         due = due | Q(~answered, status=Task.Status.OPEN)
     return Task.objects.filter(due, prompt=prompt).exclude(queue__kind=Kind.DEMONSTRATE).exists()
 

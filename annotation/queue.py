@@ -16,7 +16,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
-from annotation.models import Claim, Completion, Kind, Prompt, Queue, Review, Slot, Split, Task, TaskCompletion
+from annotation.models import Claim, Completion, Kind, Prompt, Queue, Review, Skip, Slot, Split, Task, TaskCompletion
 from studio.models import Project, Round, User
 from studio.runs.models import Artifact
 
@@ -24,6 +24,7 @@ LETTERS = 26  # answers of one task are called a, b, c …
 CANDIDATES = 8  # slots looked at in one go
 ATTEMPTS = 20  # looks before the queue counts as contended away
 BATCH = 1000
+NOT_AGAIN = (Skip.OTHERS, Skip.UNUSABLE)  # given back for good
 
 
 class Taken(Exception):
@@ -199,14 +200,14 @@ def resume(queue: Queue, annotator: User) -> Claim | None:
 def _free_slots(queue: Queue, annotator: User) -> list[Slot]:
     """Some free slots of the highest priority, from a random place in line on, so that annotators rarely collide."""
     mine = Claim.objects.filter(task=OuterRef("task"), annotator=annotator).filter(
-        Q(status__in=[Claim.Status.LIVE, Claim.Status.SUBMITTED]) | Q(skipped=True)
+        Q(status__in=[Claim.Status.LIVE, Claim.Status.SUBMITTED]) | Q(skip__in=NOT_AGAIN)
     )
     free = Slot.objects.filter(~Exists(mine), queue=queue, status=Slot.Status.FREE)
     first = free.order_by("-priority").values_list("priority", flat=True).first()
     if first is None:
         return []
-    line = free.filter(priority=first).order_by("shuffle")
-    return list(line.filter(shuffle__gte=random.random())[:CANDIDATES]) or list(line[:CANDIDATES])
+    line = free.filter(priority=first).order_by("place")
+    return list(line.filter(place__gte=random.random())[:CANDIDATES]) or list(line[:CANDIDATES])
 
 
 @transaction.atomic
@@ -259,9 +260,9 @@ def expire(queue: Queue, now: datetime | None = None) -> int:
     )
 
 
-def release(claim: Claim, *, reason: str = "", skip: bool = False) -> bool:
-    """Give the place back; with `skip` the task is not offered to this annotator again. False when it was not live."""
-    changes = {"status": Claim.Status.RELEASED, "reason": reason[:200], "skipped": skip, "finished_at": timezone.now()}
+def release(claim: Claim, *, reason: str = "", skip: str = "") -> bool:
+    """Give the place back; `skip` (of `Skip`) says to whom next. False when it was not live."""
+    changes = {"status": Claim.Status.RELEASED, "reason": reason[:200], "skip": skip, "finished_at": timezone.now()}
     return bool(_give_up(Claim.objects.filter(pk=claim.pk), claim.pk, **changes))
 
 
@@ -294,7 +295,7 @@ def waiting_for(queues: Iterable[Queue], annotator: User) -> dict[int, int]:
     mine = Claim.objects.filter(task=OuterRef("pk"), annotator=annotator)
     open_tasks = (
         Task.objects.filter(queue__in=list(queues), status=Task.Status.OPEN)
-        .exclude(Exists(mine.filter(Q(status=Claim.Status.SUBMITTED) | Q(skipped=True))))
+        .exclude(Exists(mine.filter(Q(status=Claim.Status.SUBMITTED) | Q(skip__in=NOT_AGAIN))))
         .filter(
             Q(Exists(Slot.objects.filter(task=OuterRef("pk"), status=Slot.Status.FREE)))
             | Exists(mine.filter(status=Claim.Status.LIVE))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from ninja import Field, Schema
 from pydantic import AfterValidator
@@ -117,7 +117,9 @@ class LabelOut(Schema):
 
 class ReleaseIn(Schema):
     reason: Text = Field("", max_length=200)
-    skip: bool = Field(False, description="Do not offer this task to me again.")
+    skip: Literal["", "later", "others", "unusable"] = Field(
+        "", description="later: to me again, last; others: not to me again; unusable: to nobody until a lead decides."
+    )
 
 
 class DraftIn(Schema):

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from annotation import failures, queue, submit
 from annotation.forms_work import DemonstrationForm, FailureForm, RankingForm, ReleaseForm, WorkForm
-from annotation.models import Claim, Comparison, Demonstration, Kind
+from annotation.models import Claim, Comparison, Demonstration, Kind, Skip
 from annotation.views import next_task
 from studio.access import EXPERTS, may, member_required
 from studio.models import Project, User
@@ -116,7 +116,7 @@ def release(request: HttpRequest, project: Project, claim_id: int) -> HttpRespon
     if not form.is_valid():
         messages.error(request, "Nothing was given back. Choose Skip or Give back, with a reason of 200 characters.")
         return redirect("annotation:work", project.slug, claim.pk)
-    skip = form.cleaned_data["act"] == "skip"
+    skip = Skip.OTHERS if form.cleaned_data["act"] == "skip" else ""
     if not queue.release(claim, reason=form.cleaned_data["reason"], skip=skip):
         messages.info(request, "This task was not yours any more: its time was over or it has your answer.")
     elif skip:

@@ -15,6 +15,11 @@ class User(AbstractUser):
         default=False, help_text="A program that acts through the HTTP API; marked as scripted wherever it appears."
     )
 
+    is_pseudonym = models.BooleanField(
+        default=False,
+        help_text="Stands for people outside the studio (a vendor's, an imported file's); cannot sign in.",
+    )
+
     @property
     def display_name(self) -> str:
         return self.get_full_name() or self.username
@@ -54,6 +59,7 @@ class Membership(models.Model):
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="memberships")
     user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="memberships")
     role = models.CharField(max_length=10, choices=Role.choices)
+    skills = models.JSONField(default=list, blank=True, help_text="Tags of what this person knows: work asks for them.")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -140,6 +146,10 @@ class ApiToken(models.Model):
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="api_tokens")
     name = models.CharField(max_length=80)
+    scopes = models.JSONField(
+        default=list, help_text="What it may be used for: read, annotate, import, export, manage."
+    )
+    expires_at = models.DateTimeField(null=True, blank=True)
     digest = models.CharField(max_length=64, unique=True)
     created_at = models.DateTimeField(auto_now_add=True)
     last_used_at = models.DateTimeField(null=True, blank=True)

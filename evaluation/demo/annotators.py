@@ -39,7 +39,7 @@ class Client:
             claim = response.json()
             body = answer(claim)
             if body is None:
-                self._post(f"/claims/{claim['id']}/release", {"reason": "Nothing to say", "skip": True})
+                self._post(f"/claims/{claim['id']}/release", {"reason": "Nothing to say", "skip": "others"})
             else:
                 key = hashlib.sha256(f"{claim['id']}".encode()).hexdigest()[:32]
                 self._post(f"/claims/{claim['id']}/submit", body, {"Idempotency-Key": key})

@@ -43,7 +43,7 @@ def test_what_was_begun_comes_first_and_no_task_comes_twice(rank_queue, annotato
         seen.add(claim.task_id)
         submit_ranking(claim, ORDER)
     assert len(seen) == 4 == Comparison.objects.count()
-    assert progress(rank_queue) == {"free": 4, "claimed": 0, "done": 4, "withdrawn": 0}
+    assert progress(rank_queue) == {"free": 4, "claimed": 0, "done": 4, "away": 0, "withdrawn": 0}
 
 
 def test_overlap_is_never_exceeded(rank_queue, annotator, sme, engineer):
@@ -117,7 +117,7 @@ def test_released_work_goes_back_and_skipped_work_to_others(write_queue, annotat
     assert release(claim, reason="Lunch")
     assert not release(claim)
     assert waiting_for([write_queue], annotator) == {write_queue.pk: 4}
-    release(claim_task(claim.task, annotator), skip=True)
+    release(claim_task(claim.task, annotator), skip="others")
     assert waiting_for([write_queue], annotator) == {write_queue.pk: 3}
     assert waiting_for([write_queue], sme) == {write_queue.pk: 4}
     assert {claim_next(write_queue, annotator).task_id for _ in range(10)} != {claim.task_id}
