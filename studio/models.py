@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Iterable
+from datetime import datetime
 
 from django.contrib.auth.models import AbstractUser
 from django.db import IntegrityError, models, transaction
@@ -56,7 +58,7 @@ class Project(models.Model):
 
 
 class Membership(models.Model):
-    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="memberships")
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="memberships")
     user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="memberships")
     role = models.CharField(max_length=10, choices=Role.choices)
     skills = models.JSONField(default=list, blank=True, help_text="Tags of what this person knows: work asks for them.")
@@ -73,10 +75,13 @@ class Membership(models.Model):
 class Guideline(models.Model):
     """One version of a project's instructions, in Markdown. Versions are only ever added."""
 
-    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="guidelines")
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="guidelines")
     version = models.PositiveIntegerField()
     text = models.TextField()
     change_note = models.CharField(max_length=200, blank=True)
+    is_minor = models.BooleanField(
+        default=False, help_text="A minor version (spelling, an example): judgements under the one before stay good."
+    )
     created_by = models.ForeignKey(User, on_delete=models.PROTECT)
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -89,7 +94,13 @@ class Guideline(models.Model):
 
     @classmethod
     def publish(
-        cls, project: Project, text: str, user: User, change_note: str = "", after: int | None = None
+        cls,
+        project: Project,
+        text: str,
+        user: User,
+        change_note: str = "",
+        after: int | None = None,
+        is_minor: bool = False,
     ) -> Guideline:
         """Add the next version; with `after`, only if that one is still the newest (two editors do not overwrite).
 
@@ -102,7 +113,12 @@ class Guideline(models.Model):
             try:
                 with transaction.atomic():
                     return cls.objects.create(
-                        project=project, version=newest + 1, text=text, created_by=user, change_note=change_note
+                        project=project,
+                        version=newest + 1,
+                        text=text,
+                        created_by=user,
+                        change_note=change_note,
+                        is_minor=is_minor and newest > 0,  # the first version has nothing to be a minor change of
                     )
             except IntegrityError as error:  # PostgreSQL: somebody published since we looked
                 raise ValueError(
@@ -120,7 +136,7 @@ class Round(models.Model):
         PROMOTED = "promoted", "Promoted"
         CLOSED = "closed", "Closed without promotion"
 
-    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="rounds")
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="rounds")
     number = models.PositiveIntegerField()
     status = models.CharField(max_length=12, choices=Status.choices, default=Status.COLLECTING)
     start_policy = models.ForeignKey("runs.Artifact", on_delete=models.PROTECT, related_name="rounds_started")
@@ -139,6 +155,38 @@ class Round(models.Model):
 
     def __str__(self) -> str:
         return f"Round {self.number}"
+
+
+class Scope(models.TextChoices):
+    """What an API token may be used for; its person's role bounds it too."""
+
+    READ = "read", "Read projects, prompts, labels and reports"
+    ANNOTATE = "annotate", "Claim tasks, judge, file failures"
+    IMPORT = "import", "Bring prompts and labels in"
+    EXPORT = "export", "Take datasets and labels out"
+    MANAGE = "manage", "Make queues, assign and withdraw work"
+
+
+class PolicyChoice(models.Model):
+    """Who made which model a project's policy, and when. Rows are only ever added."""
+
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="policy_choices")
+    policy = models.ForeignKey("runs.Artifact", on_delete=models.PROTECT, related_name="chosen_as_policy")
+    replaced = models.ForeignKey(
+        "runs.Artifact", null=True, blank=True, on_delete=models.PROTECT, related_name="replaced_as_policy"
+    )
+    round = models.ForeignKey(
+        Round, null=True, blank=True, on_delete=models.PROTECT, related_name="policy_choices",
+        help_text="The round that promoted it. None: chosen by hand.",
+    )  # fmt: skip
+    chosen_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="policy_choices")
+    chosen_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.policy_id} for {self.project_id}"
 
 
 class ApiToken(models.Model):
@@ -166,20 +214,30 @@ class ApiToken(models.Model):
         return hashlib.sha256(secret.encode()).hexdigest()
 
     @classmethod
-    def issue(cls, user: User, name: str) -> tuple[ApiToken, str]:
+    def issue(
+        cls, user: User, name: str, *, scopes: Iterable[str] = Scope.values, expires_at: datetime | None = None
+    ) -> tuple[ApiToken, str]:
         """A new token and its secret, which cannot be read again."""
         secret = f"studio_{secrets.token_urlsafe(32)}"
-        return cls.objects.create(user=user, name=name, digest=cls.digest_of(secret)), secret
+        token = cls.objects.create(
+            user=user, name=name, digest=cls.digest_of(secret), scopes=sorted(scopes), expires_at=expires_at
+        )
+        return token, secret
 
     @classmethod
-    def authenticate(cls, secret: str) -> User | None:
+    def authenticate(cls, secret: str) -> ApiToken | None:
+        """The token with this secret and its user; None when it is unknown, revoked or expired, or the user inactive."""
         token = cls.objects.select_related("user").filter(digest=cls.digest_of(secret), revoked_at=None).first()
-        if token is None or not token.user.is_active:
+        if token is None or not token.user.is_active or token.is_expired:
             return None
         now = timezone.now()
         if token.last_used_at is None or (now - token.last_used_at).total_seconds() > 60:
             cls.objects.filter(pk=token.pk).update(last_used_at=now)
-        return token.user
+        return token
+
+    @property
+    def is_expired(self) -> bool:
+        return self.expires_at is not None and self.expires_at <= timezone.now()
 
     def revoke(self) -> None:
         ApiToken.objects.filter(pk=self.pk, revoked_at=None).update(revoked_at=timezone.now())

@@ -13,6 +13,7 @@ from annotation.models.label_studio import LabelStudioAnnotation, LabelStudioLin
 from annotation.models.labels import Comparison, Demonstration, Label, Revision, RewardScore, Strength
 from annotation.models.prompts import Completion, Prompt, Split
 from annotation.models.quality import Gold, GoldResult, Instrument, Shown, Standing
+from annotation.models.repeats import Repeat
 from annotation.models.vendors import VendorBatch, VendorItem
 from annotation.models.work import Claim, Draft, Kind, Queue, Review, Skip, Slot, Task, TaskCompletion
 
@@ -41,6 +42,7 @@ __all__ = [
     "Probe",
     "Prompt",
     "Queue",
+    "Repeat",
     "Review",
     "Revision",
     "RewardScore",
