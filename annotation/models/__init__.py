@@ -4,7 +4,7 @@ What people made is protected: a label is withdrawn (who, when, why stay), never
 dataset or model came from cannot be removed either.
 """
 
-from annotation.models.chats import Chat, Probe, Turn
+from annotation.models.chats import Chat, Probe, Reply, Turn
 from annotation.models.datasets import DatasetItem
 from annotation.models.failures import FailureClass, FailureExample, FailureMerge, FailureStatus
 from annotation.models.imports import ImportBatch, VisibleManager
@@ -43,6 +43,7 @@ __all__ = [
     "Prompt",
     "Queue",
     "Repeat",
+    "Reply",
     "Review",
     "Revision",
     "RewardScore",

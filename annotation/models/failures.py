@@ -6,6 +6,7 @@ from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
+from annotation.models.labels import Comparison, Demonstration
 from annotation.models.prompts import Completion, Prompt
 from studio.models import Guideline, Project
 from studio.runs.models import Artifact
@@ -54,6 +55,14 @@ class FailureExample(models.Model):
     guideline = models.ForeignKey(
         Guideline, null=True, blank=True, on_delete=models.PROTECT, related_name="failure_examples"
     )
+    demonstration = models.OneToOneField(
+        Demonstration, null=True, blank=True, on_delete=models.PROTECT, related_name="failure_example",
+        help_text="Made of the correction.",
+    )  # fmt: skip
+    comparison = models.OneToOneField(
+        Comparison, null=True, blank=True, on_delete=models.PROTECT, related_name="failure_example",
+        help_text="Made of it: the correction above the failing answer.",
+    )  # fmt: skip
     created_at = models.DateTimeField(default=timezone.now)
     withdrawn_at = models.DateTimeField(null=True, blank=True)
     withdrawn_by = models.ForeignKey(
