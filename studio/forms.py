@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from django import forms
 from django.core.exceptions import ValidationError
+from django.utils import timezone
 
-from studio.models import ApiToken, Guideline, Membership, Project, Role, User
+from studio.models import ApiToken, Guideline, Membership, Project, Role, Scope, User
 
 
 class ProjectForm(forms.ModelForm):
@@ -84,9 +87,22 @@ class GuidelineForm(forms.ModelForm):
         help_texts = {"change_note": "One line for the history."}
 
 
-class ApiTokenForm(forms.ModelForm):
-    class Meta:
-        model = ApiToken
-        fields = ["name"]
-        labels = {"name": "What is it for?"}
-        widgets = {"name": forms.TextInput(attrs={"placeholder": "nightly import", "autocomplete": "off"})}
+class ApiTokenForm(forms.Form):
+    NEVER = ""
+    LIFETIMES = [("30", "30 days"), ("90", "90 days"), ("365", "A year"), (NEVER, "Until revoked")]
+
+    name = forms.CharField(
+        max_length=80, label="What is it for?",
+        widget=forms.TextInput(attrs={"placeholder": "nightly import", "autocomplete": "off"}),
+    )  # fmt: skip
+    scopes = forms.MultipleChoiceField(
+        choices=Scope.choices, widget=forms.CheckboxSelectMultiple, label="It may",
+        initial=[Scope.READ, Scope.ANNOTATE], help_text="Never more than you may yourself.",
+    )  # fmt: skip
+    days = forms.ChoiceField(choices=LIFETIMES, required=False, label="Works for", initial="90")
+
+    def issue(self, user: User) -> str:
+        """Make the token; returns its secret."""
+        data = self.cleaned_data
+        expires = timezone.now() + timedelta(days=int(data["days"])) if data["days"] else None
+        return ApiToken.issue(user, data["name"], scopes=data["scopes"], expires_at=expires)[1]

@@ -226,7 +226,7 @@ class ApiToken(models.Model):
 
     @classmethod
     def authenticate(cls, secret: str) -> ApiToken | None:
-        """The token with this secret and its user; None when it is unknown, revoked or expired, or the user inactive."""
+        """The token with this secret, and its user; None when it is unknown, over, or of somebody inactive."""
         token = cls.objects.select_related("user").filter(digest=cls.digest_of(secret), revoked_at=None).first()
         if token is None or not token.user.is_active or token.is_expired:
             return None

@@ -166,6 +166,8 @@ def _private_redis_socket() -> str:
 PRIVATE_REDIS = "REDIS_URL" not in os.environ
 REDIS_SOCKET = _private_redis_socket()
 REDIS_URL = os.environ.get("REDIS_URL", f"unix://{REDIS_SOCKET}")
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
+API_REQUESTS_A_MINUTE = int(os.environ.get("STUDIO_API_REQUESTS_A_MINUTE", 3000))  # of one person
 CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://")
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from studio import memberships
 from studio.access import EXPERTS, OWNERS, may, member_required
 from studio.forms import ApiTokenForm, GuidelineForm, MemberForm, ProjectForm, RoleForm
-from studio.models import ApiToken, Guideline, Membership, Project, Role
+from studio.models import Guideline, Membership, Project, Role
 from studio.overview import overview
 from studio.web.markdown import render_markdown
 
@@ -63,15 +63,16 @@ def members(request: HttpRequest, project: Project) -> HttpResponse:
         if not owner:
             raise PermissionDenied("Only owners add members.")
         if form.is_valid():
-            credentials = memberships.add_member(
-                project, form.cleaned_data["username"], form.cleaned_data["role"], form.user
-            )
-            messages.success(
-                request, f"{form.cleaned_data['username']} joined as {Role(form.cleaned_data['role']).label}."
-            )
-            if credentials is None:
-                return redirect("members", project.slug)
-            form = MemberForm(project=project)
+            username, role = form.cleaned_data["username"], form.cleaned_data["role"]
+            try:
+                credentials = memberships.add_member(project, username, role, form.user)
+            except ValueError as error:
+                form.add_error("username", str(error))
+            else:
+                messages.success(request, f"{username} joined as {Role(role).label}.")
+                if credentials is None:
+                    return redirect("members", project.slug)
+                form = MemberForm(project=project)
     context = {
         "project": project,
         "memberships": project.memberships.select_related("user"),
@@ -184,7 +185,7 @@ def account(request: HttpRequest) -> HttpResponse:
     status = 200
     if request.method == "POST":
         if act == "issue" and token_form.is_valid():
-            _, secret = ApiToken.issue(request.user, token_form.cleaned_data["name"])
+            secret = token_form.issue(request.user)
             token_form = ApiTokenForm()
         elif act == "revoke":
             token = get_object_or_404(request.user.api_tokens, pk=_number(request, "token", 0))

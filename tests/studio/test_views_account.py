@@ -1,9 +1,11 @@
 """Signing in, lock-out, API tokens and passwords."""
 
 import re
+from datetime import timedelta
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from studio.models import ApiToken
 
@@ -50,9 +52,13 @@ class TestSignIn:
 class TestTokens:
     def test_secret_is_shown_once_and_works(self, client_for, annotator):
         browser = client_for(annotator)
-        answer = browser.post(URL, {"act": "issue", "name": "nightly import"})
+        answer = browser.post(
+            URL, {"act": "issue", "name": "nightly import", "scopes": ["read", "import"], "days": "30"}
+        )
         secret = re.search(r'<code id="secret">(studio_[\w-]+)</code>', answer.text)[1]
-        assert ApiToken.authenticate(secret) == annotator
+        token = ApiToken.authenticate(secret)
+        assert (token.user, token.scopes) == (annotator, ["import", "read"])
+        assert timedelta(days=29) < token.expires_at - timezone.now() <= timedelta(days=30)
         page = browser.get(URL)
         assert "nightly import" in page.text
         assert secret not in page.text
@@ -65,10 +71,19 @@ class TestTokens:
     def test_nobody_revokes_the_tokens_of_others(self, client_for, annotator, sme):
         token, secret = ApiToken.issue(sme, "theirs")
         assert client_for(annotator).post(URL, {"act": "revoke", "token": token.pk}).status_code == 404
-        assert ApiToken.authenticate(secret) == sme
+        assert ApiToken.authenticate(secret).user == sme
 
     @pytest.mark.parametrize(
-        "data", [{"act": "issue", "name": ""}, {"act": "issue", "name": "x" * 81}, {"act": "?"}, {}]
+        "data",
+        [
+            {"act": "issue", "name": "", "scopes": ["read"]},
+            {"act": "issue", "name": "x" * 81, "scopes": ["read"]},
+            {"act": "issue", "name": "none"},
+            {"act": "issue", "name": "more", "scopes": ["everything"]},
+            {"act": "issue", "name": "long", "scopes": ["read"], "days": "3650"},
+            {"act": "?"},
+            {},
+        ],
     )
     def test_bad_input(self, client_for, annotator, data):
         assert client_for(annotator).post(URL, data).status_code == 422

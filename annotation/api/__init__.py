@@ -1,0 +1,51 @@
+"""The HTTP API that scripts and tools use: /api/v1, described by its openapi.json.
+
+A program sends `Authorization: Bearer <token of a person>`, and the token's scopes bound what it may do; the pages use
+their session with a CSRF token. Each endpoint looks at membership first (404 outside), then at the role (403). Whoever
+sends more requests a minute than `API_REQUESTS_A_MINUTE` gets 429 with `Retry-After`.
+"""
+
+from __future__ import annotations
+
+import math
+
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from ninja import NinjaAPI
+from ninja.errors import Throttled
+
+from annotation import submit
+from annotation.api import failures, projects, work
+from annotation.api.auth import READ
+from annotation.api.throttle import PerPerson
+
+api = NinjaAPI(
+    title="Studio",
+    version="1",
+    description=__doc__ or "",
+    urls_namespace="api-v1",
+    docs_url=None,  # its page needs inline styles, which our content security policy refuses
+    auth=READ,
+    throttle=PerPerson(),
+)
+for part in (projects, work, failures):
+    api.add_router("", part.router)
+
+
+@api.exception_handler(ValueError)
+def bad_input(request: HttpRequest, error: ValueError) -> HttpResponse:
+    status = 409 if isinstance(error, submit.AlreadySubmitted) else 422
+    return api.create_response(request, {"detail": str(error)}, status=status)
+
+
+@api.exception_handler(PermissionDenied)
+def refused(request: HttpRequest, error: PermissionDenied) -> HttpResponse:
+    return api.create_response(request, {"detail": str(error)}, status=403)
+
+
+@api.exception_handler(Throttled)
+def too_many(request: HttpRequest, error: Throttled) -> HttpResponse:
+    seconds = math.ceil(error.wait or 1)
+    response = api.create_response(request, {"detail": f"Too many requests. Go on in {seconds} seconds."}, status=429)
+    response["Retry-After"] = str(seconds)
+    return response

@@ -1,0 +1,201 @@
+"""What the HTTP API takes and gives. Blind work is told by opaque letters in shown order, never by model or row id."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from ninja import Field, Schema
+from pydantic import AfterValidator
+
+from annotation.models import Claim, Comparison, Completion, Demonstration, Queue
+
+
+def _storable(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("contains a NUL character, which no text has: remove it")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_storable)]  # PostgreSQL stores no NUL
+
+
+class Message(Schema):
+    role: str
+    content: str
+
+
+class ErrorOut(Schema):
+    detail: Any
+
+
+REFUSED = {401: ErrorOut, 403: ErrorOut, 404: ErrorOut, 422: ErrorOut, 429: ErrorOut}
+
+
+class ProjectOut(Schema):
+    slug: str
+    name: str
+    description: str
+    role: str
+    guideline_version: int | None
+
+
+class PromptOut(Schema):
+    id: int
+    messages: list[Message]
+    cluster: str
+    tags: list[str]
+    reference: dict[str, Any] | None = Field(..., description="What a good answer holds; not told to annotators.")
+    split: str | None = Field(..., description="train or test; not told to annotators.")
+
+
+class PromptPage(Schema):
+    count: int
+    items: list[PromptOut]
+
+
+class PromptsIn(Schema):
+    prompts: list[dict[Text, Any]] = Field(
+        ..., max_length=10_000, description="messages (or prompt), cluster, tags, reference, split"
+    )
+    source: Text = Field("", max_length=200)
+    test_fraction: float = Field(0.2, ge=0, le=1)
+
+
+class PromptsImported(Schema):
+    created: int
+    known: int
+    ids: list[int]
+
+
+class QueueOut(Schema):
+    id: int
+    project: str
+    kind: str
+    name: str
+    is_open: bool
+    waiting: int = Field(..., description="Tasks that you could still take.")
+
+
+class AnswerOut(Schema):
+    id: str = Field(..., description="The answer's letter in this claim.")
+    text: str
+    cut: bool = Field(..., description="It stopped at its token limit, not by itself.")
+
+
+class ClaimOut(Schema):
+    id: int
+    kind: str
+    status: str
+    expires_at: datetime
+    prompt: list[Message]
+    cluster: str
+    answers: list[AnswerOut]
+    guideline_version: int | None
+    draft: dict[str, Any] | None
+
+
+class SubmitIn(Schema):
+    """A demonstration fills `text` and `reasoning`; a ranking the rest."""
+
+    text: Text | None = None
+    reasoning: Text = ""
+    tiers: list[list[Text]] | None = Field(
+        None, description='Letters of the answers, best tier first: [["b"], ["a", "c"]].'
+    )
+    unrankable: list[Text] = []
+    strength: int | None = Field(None, description="1 slightly better, 2 better, 3 much better")
+    ratings: dict[Text, int] = {}
+    flags: dict[Text, list[Text]] = {}
+    rationale: Text = ""
+
+
+class LabelOut(Schema):
+    claim: int
+    kind: str
+    label: int = Field(..., description="Id of the demonstration or comparison.")
+    surplus: bool = Field(..., description="The claim had expired and its place was taken: kept, but not counted.")
+    guideline_version: int | None
+
+
+class ReleaseIn(Schema):
+    reason: Text = Field("", max_length=200)
+    skip: Literal["", "later", "others", "unusable"] = Field(
+        "", description="later: to me again, last; others: not to me again; unusable: to nobody until a lead decides."
+    )
+
+
+class DraftIn(Schema):
+    content: dict[Text, Any]
+
+
+class DraftOut(Schema):
+    saved_at: datetime
+
+
+class FailureClassOut(Schema):
+    id: int
+    name: str
+    description: str
+    severity: int
+    examples: int
+
+
+class FailureClassIn(Schema):
+    name: Text
+    description: Text = ""
+    severity: int = 2
+
+
+class FailureExampleIn(Schema):
+    claim: int | None = Field(None, description="Your claim, where the answer is known by its letter …")
+    answer: Text | None = None
+    completion: int | None = Field(
+        None, description="… or the completion's id, for SMEs and engineers outside blind work."
+    )
+    correction: Text
+    reasoning: Text = ""
+
+
+class FailureExampleOut(Schema):
+    id: int
+    failure_class: int
+
+
+def queue_out(queue: Queue, waiting: int) -> QueueOut:
+    return QueueOut(
+        id=queue.pk,
+        project=queue.project.slug,
+        kind=queue.kind,
+        name=queue.name,
+        is_open=queue.is_open,
+        waiting=waiting,
+    )
+
+
+def claim_out(claim: Claim, answers: dict[str, Completion]) -> ClaimOut:
+    draft = getattr(claim, "draft", None)
+    return ClaimOut(
+        id=claim.pk,
+        kind=claim.task.kind,
+        status=claim.status,
+        expires_at=claim.expires_at,
+        prompt=claim.task.prompt.messages,
+        cluster=claim.task.prompt.cluster,
+        answers=[
+            AnswerOut(id=letter, text=completion.text, cut=completion.finish_reason == "length")
+            for letter, completion in answers.items()
+        ],
+        guideline_version=claim.guideline.version if claim.guideline else None,
+        draft=draft.content if draft else None,
+    )
+
+
+def label_out(label: Demonstration | Comparison) -> LabelOut:
+    return LabelOut(
+        claim=label.claim_id,
+        kind=label.claim.task.kind,
+        label=label.pk,
+        surplus=label.surplus,
+        guideline_version=label.guideline.version if label.guideline else None,
+    )

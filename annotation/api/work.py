@@ -1,0 +1,120 @@
+"""Queues, claims, drafts and answers: what an annotating program needs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import Http404, HttpRequest
+from ninja import Header, Router
+
+from annotation import queue, submit
+from annotation.api.auth import READ_OR_WORK, WORK, member
+from annotation.api.schemas import (
+    REFUSED,
+    ClaimOut,
+    DraftIn,
+    DraftOut,
+    ErrorOut,
+    LabelOut,
+    QueueOut,
+    ReleaseIn,
+    SubmitIn,
+    Text,
+    claim_out,
+    label_out,
+    queue_out,
+)
+from annotation.models import Claim, Kind, Queue
+
+router = Router(tags=["work"])
+
+
+@router.get("/queues", auth=READ_OR_WORK, response={200: list[QueueOut], **REFUSED})
+def list_queues(request: HttpRequest, project: Text = "") -> Any:
+    """The open queues of your projects (or of one, by its slug)."""
+    projects = [member(request, project).project] if project else list(request.user.projects.all())
+    queues = list(Queue.objects.filter(project__in=projects, is_open=True).select_related("project"))
+    waiting = queue.waiting_for(queues, request.user)
+    return [queue_out(q, waiting.get(q.pk, 0)) for q in queues]
+
+
+@router.post("/queues/{queue_id}/claim", auth=WORK, response={200: ClaimOut, 204: None, **REFUSED})
+def claim(request: HttpRequest, queue_id: int) -> Any:
+    """Your next task, held for you until `expires_at`; the one you have begun comes first. 204: nothing for you now."""
+    found = find_queue(request, queue_id)
+    claimed = queue.claim_next(found, request.user)
+    return (204, None) if claimed is None else (200, read_claim(claimed.pk))
+
+
+@router.get("/claims/{claim_id}", auth=READ_OR_WORK, response={200: ClaimOut, **REFUSED})
+def show_claim(request: HttpRequest, claim_id: int) -> Any:
+    """One of your claims with its task and your draft."""
+    return read_claim(find_claim(request, claim_id).pk)
+
+
+@router.post("/claims/{claim_id}/submit", auth=WORK, response={201: LabelOut, 409: ErrorOut, **REFUSED})
+def submit_claim(
+    request: HttpRequest,
+    claim_id: int,
+    body: SubmitIn,
+    idempotency_key: str = Header(..., alias="Idempotency-Key", min_length=1, max_length=100),
+) -> Any:
+    """Hand in your answer. The same key gives the same label again, and is refused with another answer.
+
+    After the claim expired the answer still counts while the task has a free place, and is kept as surplus after that.
+    """
+    mine = find_claim(request, claim_id)
+    if mine.task.kind == Kind.DEMONSTRATE:
+        if body.text is None:
+            raise ValueError("A demonstration needs 'text'.")
+        label = submit.submit_demonstration(mine, body.text, reasoning=body.reasoning, key=idempotency_key)
+    else:
+        if body.tiers is None:
+            raise ValueError('A ranking needs \'tiers\', for example [["b"], ["a"]].')
+        label = submit.submit_ranking(
+            mine,
+            body.tiers,
+            unrankable=body.unrankable,
+            strength=body.strength,
+            ratings=body.ratings,
+            flags=body.flags,
+            rationale=body.rationale,
+            key=idempotency_key,
+        )
+    return 201, label_out(label)
+
+
+@router.post("/claims/{claim_id}/release", auth=WORK, response={204: None, 409: ErrorOut, **REFUSED})
+def release_claim(request: HttpRequest, claim_id: int, body: ReleaseIn | None = None) -> Any:
+    """Give the task back. 409 when it is not yours any more or has your answer."""
+    body = body or ReleaseIn()
+    if not queue.release(find_claim(request, claim_id), reason=body.reason, skip=body.skip):
+        return 409, {"detail": "This claim is over already."}
+    return 204, None
+
+
+@router.put("/claims/{claim_id}/draft", auth=WORK, response={200: DraftOut, 409: ErrorOut, **REFUSED})
+def save_draft(request: HttpRequest, claim_id: int, body: DraftIn) -> Any:
+    """Keep what was typed so far; any object will do."""
+    return submit.save_draft(find_claim(request, claim_id), body.content)
+
+
+def find_queue(request: HttpRequest, queue_id: int) -> Queue:
+    found = Queue.objects.select_related("project").filter(pk=queue_id, project__members=request.user).first()
+    if found is None:
+        raise Http404("There is no such queue, or you are not a member of its project.")
+    return found
+
+
+def find_claim(request: HttpRequest, claim_id: int) -> Claim:
+    """The caller's own claim in a project that they are still a member of."""
+    mine = Claim.objects.filter(pk=claim_id, annotator=request.user, task__queue__project__members=request.user)
+    found = mine.select_related("task__queue", "task__prompt", "guideline", "annotator").first()
+    if found is None:
+        raise Http404("There is no such claim of yours.")
+    return found
+
+
+def read_claim(claim_id: int) -> ClaimOut:
+    found = Claim.objects.select_related("task__queue", "task__prompt", "guideline", "draft").get(pk=claim_id)
+    return claim_out(found, queue.shown_answers(found))
