@@ -17,6 +17,7 @@ from django.utils import timezone
 from annotation import datasets, queue, reviews
 from annotation.models import Comparison, Kind, Review, Split, Task
 from studio.models import Project, Round, User
+from studio.policy import promote_policy
 from studio.runs.contract import option, parse_config
 from studio.runs.control import cancel_run
 from studio.runs.models import Artifact, Run
@@ -166,7 +167,7 @@ def promote(round: Round, user: User) -> None:
     """Make the round's policy the project's: the next round starts from it. Raises ValueError outside the review."""
     with transaction.atomic():
         _move(round, Round.Status.REVIEWING, Round.Status.PROMOTED, finished_at=timezone.now())
-        Project.objects.filter(pk=round.project_id).update(policy=round.final_policy)
+        promote_policy(round, user)
         _stop_work(round)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from studio.models import Membership, Project, Role, User
 
@@ -30,14 +30,21 @@ def found_project(project: Project, founder: User) -> Project:
 
 
 def add_member(project: Project, username: str, role: str, user: User | None) -> Credentials | None:
-    """Let `user` into the project, or a new account of that name when there is no user; then its credentials."""
-    with transaction.atomic():
-        if user is not None:
-            Membership.objects.create(project=project, user=user, role=role)
-            return None
-        password = generate_password()
-        created = User.objects.create_user(username=username, password=password)
-        Membership.objects.create(project=project, user=created, role=role)
+    """Let `user` into the project, or a new account of that name when there is no user; then its credentials.
+
+    Raises ValueError when somebody else did the same a moment earlier.
+    """
+    try:
+        with transaction.atomic():
+            if user is not None:
+                Membership.objects.create(project=project, user=user, role=role)
+                return None
+            password = generate_password()
+            created = User.objects.create_user(username=username, password=password)
+            Membership.objects.create(project=project, user=created, role=role)
+    except IntegrityError as error:
+        what = "is a member already" if user is not None else "was just created"
+        raise ValueError(f"{username} {what}: somebody was faster. Look at the list, then try again.") from error
     return Credentials(created.username, password)
 
 

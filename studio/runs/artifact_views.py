@@ -69,6 +69,9 @@ def artifact(request: HttpRequest, project: Project, artifact_id: int) -> HttpRe
         "uses": uses[:SHOWN_USES],
         "takers": _takers(found) if may(request.membership, ENGINEERS) else [],
         "is_policy": project.policy_id == found.pk,
+        "choices": found.chosen_as_policy.select_related("chosen_by", "round", "replaced")
+        if found.kind == Artifact.Kind.MODEL
+        else [],
         "may_set_policy": found.kind == Artifact.Kind.MODEL
         and project.policy_id != found.pk
         and may(request.membership, ENGINEERS),
@@ -83,7 +86,7 @@ def make_policy(request: HttpRequest, project: Project, artifact_id: int) -> Htt
     found = _find(project, artifact_id)
     replaces = request.POST.get("replaces", "")
     try:
-        set_policy(project, found, int(replaces) if replaces.isdecimal() and len(replaces) < 18 else None)
+        set_policy(project, found, int(replaces) if replaces.isdecimal() and len(replaces) < 18 else None, request.user)
     except ValueError as error:
         messages.error(request, str(error))
     else:

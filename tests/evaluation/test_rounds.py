@@ -139,6 +139,9 @@ def test_promotion_makes_the_new_policy_the_next_rounds_start(round, project, en
     rounds.promote(round, engineer)
     project.refresh_from_db()
     assert project.policy == round.final_policy and round.status == "promoted"
+    choice = project.policy_choices.get()
+    assert (choice.policy, choice.round, choice.chosen_by) == (round.final_policy, round, engineer)
+    assert choice.replaced == round.start_policy
     assert not Task.objects.filter(round=round, status="open").exists()  # nobody is asked to judge any more
     second = rounds.start_round(project, engineer, VALUES)
     assert (second.number, second.start_policy) == (2, round.final_policy)

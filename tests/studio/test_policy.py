@@ -38,27 +38,31 @@ def test_a_model_becomes_the_policy(who, project, model, client_for, request):
     shown = client.post(address(model), {"replaces": ""}, follow=True).content.decode()
     project.refresh_from_db()
     assert project.policy == model
+    choice = project.policy_choices.get()
+    assert (choice.policy, choice.replaced, choice.round, choice.chosen_by.username) == (model, None, None, who)
+    assert "chose it as the project's policy by hand" in shown
     assert "is the project&#x27;s policy now" in shown and address(model) not in shown  # no button for what is so
 
 
 def test_it_replaces_the_one_that_was_seen(project, model, engineer):
     other = make(project, engineer, "other")
-    set_policy(project, model, None)
+    set_policy(project, model, None, engineer)
     with pytest.raises(ValueError, match="chose another policy meanwhile"):
-        set_policy(project, other, None)  # the page was opened before the first choice
-    set_policy(project, other, model.pk)
+        set_policy(project, other, None, engineer)  # the page was opened before the first choice
+    set_policy(project, other, model.pk, engineer)
     project.refresh_from_db()
     assert project.policy == other
+    assert [(c.policy, c.replaced) for c in project.policy_choices.all()] == [(other, model), (model, None)]
 
 
 def test_a_round_under_way_is_not_undermined(project, model, engineer, client_for):
-    set_policy(project, model, None)
+    set_policy(project, model, None, engineer)
     round = Round.objects.create(project=project, number=1, start_policy=model, created_by=engineer)
     other = make(project, engineer, "other")
     shown = client_for(engineer).post(address(other), {"replaces": model.pk}, follow=True).content.decode()
     assert "Round 1 is under way and ends with a promotion" in shown
     Round.objects.filter(pk=round.pk).update(status="closed")
-    set_policy(project, other, model.pk)
+    set_policy(project, other, model.pk, engineer)
 
 
 def test_only_the_projects_own_models(project, engineer, client_for):
@@ -69,7 +73,7 @@ def test_only_the_projects_own_models(project, engineer, client_for):
     elsewhere = make(Project.objects.create(slug="elsewhere", name="Elsewhere"), engineer, "foreign")
     assert client_for(engineer).post(address(elsewhere)).status_code == 404
     with pytest.raises(ValueError, match="not a model of this project"):
-        set_policy(project, elsewhere, None)
+        set_policy(project, elsewhere, None, engineer)
 
 
 def test_experts_and_annotators_do_not_choose(project, model, sme, annotator, client_for):

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from studio.memberships import generate_password
+from studio.memberships import add_member, generate_password
 from studio.models import Guideline, Membership, Project, Role, User
 
 URL = "/projects/helpdesk/members/"
@@ -114,6 +114,20 @@ class TestMember:
 
     def test_wrong_method(self, client_for, owner):
         assert client_for(owner).get(_member_url(owner)).status_code == 405
+
+
+def test_the_second_of_two_who_add_the_same_person_gets_a_sentence(project, owner, outsider, client_for, monkeypatch):
+    add_member(project, outsider.username, "sme", outsider)
+    with pytest.raises(ValueError, match="outsider is a member already: somebody was faster"):
+        add_member(project, outsider.username, "annotator", outsider)
+    add_member(project, "newcomer", "sme", None)
+    with pytest.raises(ValueError, match="newcomer was just created"):
+        add_member(project, "newcomer", "sme", None)
+    monkeypatch.setattr("studio.forms.MemberForm.clean", lambda form: form.cleaned_data)  # looked a moment too early
+    answer = client_for(owner).post(URL, {"username": "newcomer", "role": "sme", "create": "on"})
+    assert answer.status_code == 422
+    assert "somebody was faster" in answer.text
+    assert Membership.objects.get(user=outsider).role == Role.SME
 
 
 def test_passwords_have_the_promised_shape():
