@@ -13,7 +13,10 @@ from studio.runs.models import Artifact
 
 
 class DatasetItem(models.Model):
-    """Which label (or prompt) a row of a frozen dataset came from."""
+    """Which label (or prompt) a row of a frozen dataset came from: one item a source.
+
+    A pair on which several rankings were merged has an item for each of them; every other row has one.
+    """
 
     artifact = models.ForeignKey(Artifact, on_delete=models.PROTECT, related_name="items")
     split = models.CharField(max_length=5, choices=Split.choices)
@@ -35,7 +38,10 @@ class DatasetItem(models.Model):
     class Meta:
         ordering = ["artifact", "-split", "index"]
         constraints = [
-            models.UniqueConstraint(fields=["artifact", "split", "index"], name="dataset_row_once"),
+            models.UniqueConstraint(
+                fields=["artifact", "split", "index"], condition=Q(comparison=None), name="dataset_row_once"
+            ),
+            models.UniqueConstraint(fields=["artifact", "split", "index", "comparison"], name="dataset_source_once"),
             models.CheckConstraint(
                 name="dataset_row_has_one_source",
                 condition=Q(demonstration__isnull=False, comparison=None, completion=None, prompt=None)
