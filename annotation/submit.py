@@ -13,10 +13,13 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
+from rapidfuzz.distance import Levenshtein
 
 from annotation.comparisons import check_tiers
-from annotation.models import Claim, Comparison, Completion, Demonstration, Draft, Kind, Slot, Strength, Task
+from annotation.instrument import check_demonstration, check_ranking, instrument_of
+from annotation.models import Claim, Comparison, Completion, Demonstration, Draft, Kind, Prompt, Slot, Strength, Task
 from annotation.queue import free_slot
+from annotation.revisions import rewrite
 
 LONGEST = 100_000  # characters of an answer, reasoning or rationale
 RATINGS = range(1, 8)  # InstructGPT's overall quality, 1–7 (Ouyang et al. 2022, table 3)
@@ -45,21 +48,60 @@ class AlreadySubmitted(ValueError):
     """The claim (or the annotator's other claim on the task) has its judgement already."""
 
 
-def submit_demonstration(claim: Claim, text: str, *, reasoning: str = "", key: str = "") -> Demonstration:
-    """The annotator's ideal answer to the claim's prompt.
+def submit_demonstration(
+    claim: Claim,
+    text: str,
+    *,
+    reasoning: str = "",
+    draft_of: int | None = None,
+    second_look: str = "",
+    key: str = "",
+) -> Demonstration:
+    """The annotator's ideal answer to the claim's prompt, perhaps written from the completion `draft_of` (an id).
 
-    Raises ValueError when the answer is empty or too long, KeyReused and AlreadySubmitted.
+    Raises ValueError when it is not what the project asks for, KeyReused and AlreadySubmitted.
     """
     if claim.task.kind != Kind.DEMONSTRATE:
         raise ValueError("This task asks for a ranking, not for a demonstration.")
-    _check_text("The answer", text, required=True)
-    _check_text("The reasoning", reasoning)
+    content = demonstration_content(claim.task.prompt.project_id, text, reasoning)
+    draft = _draft_of(claim.task.prompt, draft_of)
+    note = _note(second_look)
+    body = {"text": text, "reasoning": reasoning, "draft_of": draft_of, "second_look": note}
 
     def make(common: dict[str, Any]) -> Demonstration:
-        completion = Completion.objects.create(prompt=claim.task.prompt, text=text.strip(), author=claim.annotator)
-        return Demonstration.objects.create(completion=completion, reasoning=reasoning.strip(), **common)
+        completion = Completion.objects.create(prompt=claim.task.prompt, text=content["text"], author=claim.annotator)
+        return Demonstration.objects.create(completion=completion, reasoning=content["reasoning"], **common)
 
-    return _submit(claim, {"text": text, "reasoning": reasoning}, key, make)  # type: ignore[return-value]
+    started = {"draft_of": draft, "edit_distance": edit_distance(draft, content["text"])}
+    return _submit(claim, body, content, {"second_look": note, **started}, key, make)  # type: ignore[return-value]
+
+
+def demonstration_content(project: int, text: str, reasoning: str = "") -> dict[str, Any]:
+    """What a demonstration says, as `revisions.content_of` gives it. Raises ValueError unless the project takes it."""
+    _check_text("The answer", text, required=True)
+    _check_text("The reasoning", reasoning)
+    check_demonstration(instrument_of(project), text=text, reasoning=reasoning)
+    return {"text": text.strip(), "reasoning": reasoning.strip()}
+
+
+def edit_distance(draft: Completion | None, text: str) -> int | None:
+    """Levenshtein distance in characters from the model's answer that `text` was written from."""
+    return None if draft is None else Levenshtein.distance(draft.text.strip(), text)
+
+
+def _draft_of(prompt: Prompt, completion_id: int | None) -> Completion | None:
+    if completion_id is None:
+        return None
+    found = Completion.objects.filter(pk=completion_id, prompt=prompt, author=None).first()
+    if found is None:
+        raise ValueError("The answer that this was written from is not one of a model to this prompt.")
+    return found
+
+
+def _note(second_look: str) -> str:
+    if len(second_look.strip()) > 300 or "\0" in second_look:
+        raise ValueError("Say in at most 300 characters what a second look should be at.")
+    return second_look.strip()
 
 
 def submit_ranking(
@@ -71,14 +113,48 @@ def submit_ranking(
     ratings: Mapping[str, int] | None = None,
     flags: Mapping[str, Sequence[str]] | None = None,
     rationale: str = "",
+    second_look: str = "",
     key: str = "",
 ) -> Comparison:
     """A ranking of the claim's answers by their letters, best tier first: [["b"], ["a", "c"]].
 
-    Raises ValueError when an answer is missing, named twice or unknown, KeyReused and AlreadySubmitted.
+    Raises ValueError when an answer is missing, named twice or unknown, or it is not what the project asks for,
+    KeyReused and AlreadySubmitted.
     """
     if claim.task.kind == Kind.DEMONSTRATE:
         raise ValueError("This task asks for a demonstration, not for a ranking.")
+    content = ranking_content(
+        claim, tiers, unrankable=unrankable, strength=strength, ratings=ratings, flags=flags, rationale=rationale
+    )
+    note = _note(second_look)
+    body = {
+        "tiers": [sorted(tier) for tier in content["tiers"]], "unrankable": sorted(content["unrankable"]),
+        "strength": strength, "ratings": ratings or {}, "flags": {k: list(v) for k, v in (flags or {}).items()},
+        "rationale": rationale, "second_look": note,
+    }  # fmt: skip
+
+    def make(common: dict[str, Any]) -> Comparison:
+        comparison = Comparison.objects.create(
+            task=claim.task, review=claim.task.review, shown_order=claim.shown_order, **content, **common
+        )
+        comparison.completions.set(claim.shown_order)
+        return comparison
+
+    extra = {"second_look": note, "unchanged": is_unchanged(content["tiers"], claim.shown_order)}
+    return _submit(claim, body, content, extra, key, make)  # type: ignore[return-value]
+
+
+def ranking_content(
+    claim: Claim,
+    tiers: Sequence[Sequence[str]],
+    *,
+    unrankable: Sequence[str] = (),
+    strength: int | None = None,
+    ratings: Mapping[str, int] | None = None,
+    flags: Mapping[str, Sequence[str]] | None = None,
+    rationale: str = "",
+) -> dict[str, Any]:
+    """What a ranking says, by completion ids, as `revisions.content_of` gives it. Raises ValueError for bad input."""
     ratings, flags = dict(ratings or {}), {letter: list(names) for letter, names in (flags or {}).items()}
     ranked = [[_completion_of(claim, letter) for letter in tier] for tier in tiers]
     left_out = [_completion_of(claim, letter) for letter in unrankable]
@@ -91,28 +167,23 @@ def submit_ranking(
     if unknown:
         raise ValueError(f"Unknown flag '{min(unknown)}'. Flags: {', '.join(FLAGS)}.")
     _check_text("The rationale", rationale)
-    body = {
-        "tiers": [sorted(tier) for tier in ranked], "unrankable": sorted(left_out), "strength": strength,
-        "ratings": ratings, "flags": flags, "rationale": rationale,
-    }  # fmt: skip
+    check_ranking(
+        instrument_of(claim.task.prompt.project_id), tiers=tiers, unrankable=unrankable, strength=strength,
+        ratings=ratings, flags=flags, rationale=rationale,
+    )  # fmt: skip
+    return {
+        "tiers": ranked,
+        "unrankable": left_out,
+        "strength": strength,
+        "ratings": {str(_completion_of(claim, letter)): rating for letter, rating in ratings.items()},
+        "flags": {str(_completion_of(claim, letter)): names for letter, names in flags.items()},
+        "rationale": rationale.strip(),
+    }
 
-    def make(common: dict[str, Any]) -> Comparison:
-        comparison = Comparison.objects.create(
-            task=claim.task,
-            review=claim.task.review,
-            tiers=ranked,
-            unrankable=left_out,
-            shown_order=claim.shown_order,
-            strength=strength,
-            ratings={_completion_of(claim, letter): rating for letter, rating in ratings.items()},
-            flags={_completion_of(claim, letter): names for letter, names in flags.items()},
-            rationale=rationale.strip(),
-            **common,
-        )
-        comparison.completions.set(claim.shown_order)
-        return comparison
 
-    return _submit(claim, body, key, make)  # type: ignore[return-value]
+def is_unchanged(tiers: Sequence[Sequence[int]], shown_order: Sequence[int]) -> bool:
+    """Whether the ranking is the order of the screen, one answer a place."""
+    return [list(tier) for tier in tiers] == [[pk] for pk in shown_order]
 
 
 def _completion_of(claim: Claim, letter: str) -> int:
@@ -130,8 +201,18 @@ def _check_text(what: str, text: str, required: bool = False) -> None:
         raise ValueError(f"{what} contains a NUL character, which no text has: remove it.")
 
 
-def _submit(claim: Claim, body: dict[str, Any], key: str, make: Callable[[dict[str, Any]], Label]) -> Label:
-    """Move the claim to submitted and make its label in one transaction, or find the label it made before."""
+def _submit(
+    claim: Claim,
+    body: dict[str, Any],
+    content: dict[str, Any],
+    extra: dict[str, Any],
+    key: str,
+    make: Callable[[dict[str, Any]], Label],
+) -> Label:
+    """Move the claim to submitted and make its label in one transaction, or find the label it made before.
+
+    A claim that was undone has its label: that one takes the new `content`, as a revision where it differs.
+    """
     if len(key) > 100:
         raise ValueError("An idempotency key has at most 100 characters.")
     digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
@@ -142,13 +223,24 @@ def _submit(claim: Claim, body: dict[str, Any], key: str, make: Callable[[dict[s
         try:
             with transaction.atomic():
                 surplus = _finish_claim(claim, key, digest)
-                label = make(_common_fields(claim, surplus))
+                fields = {**_common_fields(claim, surplus), **extra}
+                label = _renew(claim, content, fields) or make(fields)
                 Draft.objects.filter(claim=claim).delete()
         except (IntegrityError, _Meanwhile):
             continue
         _close_when_done(claim.task_id)
         return label
     raise AlreadySubmitted("This task was worked on somewhere else at the same moment. Reload and look at it again.")
+
+
+def _renew(claim: Claim, content: dict[str, Any], fields: dict[str, Any]) -> Label | None:
+    """The claim's label, which its maker took back to change it, standing again; None when there is none."""
+    kind = Demonstration if claim.task.kind == Kind.DEMONSTRATE else Comparison
+    label = kind.objects.filter(claim=claim).first()
+    if label is not None:
+        standing = {"withdrawn_at": None, "withdrawn_by": None, "withdrawn_reason": ""}
+        rewrite(label, claim.annotator, content, **fields, **standing)
+    return label
 
 
 class _Meanwhile(Exception):
@@ -219,8 +311,15 @@ def _common_fields(claim: Claim, surplus: bool) -> dict[str, Any]:
         "round": claim.task.round,
         "guideline": claim.guideline,
         "surplus": surplus,
-        "seconds": (timezone.now() - claim.created_at).total_seconds(),
+        "seconds": worked_seconds(claim),
     }
+
+
+def worked_seconds(claim: Claim) -> float:
+    """Seconds since the claim was taken, less those in which its clock stood still."""
+    now = timezone.now()
+    pause = claim.paused_seconds + ((now - claim.paused_at).total_seconds() if claim.paused_at else 0)
+    return max((now - claim.created_at).total_seconds() - pause, 0.0)
 
 
 def _close_when_done(task_id: int) -> None:
