@@ -1,0 +1,140 @@
+"""Who may work: where people stand in a project, what a queue asks of them, and what a lead or a threshold changes."""
+
+from __future__ import annotations
+
+from django.db import IntegrityError, transaction
+from django.db.models import Avg, Count, Exists, OuterRef, Q, Subquery
+from django.utils import timezone
+
+from annotation.journal import record
+from annotation.models import GoldResult, Queue, Standing
+from studio.models import Membership, Project, User
+
+Status = Standing.Status
+WORSE = (Status.ACTIVE, Status.WARNED, Status.PAUSED, Status.EXCLUDED)  # thresholds only go to the right
+ACTS = {
+    Status.ACTIVE: "reactivated", Status.WARNED: "warned", Status.PAUSED: "paused", Status.EXCLUDED: "excluded",
+}  # fmt: skip
+
+
+class MayNotWork(ValueError):
+    """Why this person gets nothing from this queue, in a sentence for them."""
+
+
+def check_may_work(queue: Queue, user: User) -> None:
+    """Raise MayNotWork when `user` is stopped in the project, or when the queue is not for them."""
+    standing = Standing.objects.filter(project=queue.project_id, user=OuterRef("pk"))
+    member = Membership.objects.filter(project=queue.project_id, user=OuterRef("pk"))
+    reserved = Queue.people.through.objects.filter(queue=queue.pk)
+    facts = (
+        User.objects.filter(pk=user.pk)
+        .annotate(
+            standing=Subquery(standing.values("status")[:1]),
+            standing_reason=Subquery(standing.values("reason")[:1]),
+            no_consent=Exists(standing.filter(consent_withdrawn_at__isnull=False)),
+            known=Subquery(member.values("skills")[:1]),
+            is_reserved=Exists(reserved),
+            is_named=Exists(reserved.filter(user=user.pk)),
+        )
+        .values("standing", "standing_reason", "no_consent", "known", "is_reserved", "is_named")
+        .get()
+    )
+    if facts["standing"] in (Status.PAUSED, Status.EXCLUDED):
+        raise MayNotWork(_stopped(facts["standing"], facts["standing_reason"]))
+    if facts["no_consent"]:
+        raise MayNotWork("You have withdrawn your consent to the use of your work, so no work is given to you.")
+    if facts["is_reserved"] and not facts["is_named"]:
+        raise MayNotWork(f"The queue '{queue.name}' is kept for other people.")
+    if queue.skill and queue.skill not in (facts["known"] or []):
+        raise MayNotWork(f"The queue '{queue.name}' asks for the skill '{queue.skill}'. A lead can give it to you.")
+    if queue.calibration_items:
+        _check_calibration(queue, user)
+
+
+def _stopped(status: str, reason: str) -> str:
+    why = f" Reason: {reason.rstrip('.')}." if reason else ""
+    if status == Status.PAUSED:
+        return f"Your work in this project is paused until a lead lets you go on.{why}"
+    return f"You are excluded from annotation in this project.{why}"
+
+
+def calibration_so_far(queue: Queue, user: User) -> tuple[int, float | None]:
+    """How many gold items of the trial round this person has done in this queue, and their mean accuracy."""
+    done = GoldResult.objects.filter(annotator=user, gold__task__queue=queue, is_calibration=True).order_by()
+    found = done.aggregate(n=Count("pk"), mean=Avg("accuracy"))
+    return found["n"], found["mean"]
+
+
+def _check_calibration(queue: Queue, user: User) -> None:
+    done, mean = calibration_so_far(queue, user)
+    if done >= queue.calibration_items and mean is not None and mean < queue.calibration_pass:
+        raise failed_calibration(queue, mean)
+
+
+def failed_calibration(queue: Queue, mean: float) -> MayNotWork:
+    return MayNotWork(
+        f"In the trial round of '{queue.name}' you put {mean:.0%} of the pairs in the right order; "
+        f"{queue.calibration_pass:.0%} are asked. A lead will look at it with you and can let you repeat it."
+    )
+
+
+def standing_of(project: Project, user: User) -> Standing:
+    """The person's row, or an unsaved one that says active."""
+    found = Standing.objects.filter(project=project, user=user).select_related("changed_by").first()
+    return found or Standing(project=project, user=user)
+
+
+@transaction.atomic
+def set_standing(project: Project, user: User, status: str, reason: str, by: User | None) -> Standing:
+    """A lead's decision about a person, in either direction. Raises ValueError for bad input or no change."""
+    reason = reason.replace("\0", "").strip()[:300]
+    if status not in Status.values:
+        raise ValueError("Choose what to do: warn, pause, exclude or reactivate.")
+    if status != Status.ACTIVE and not reason:
+        raise ValueError("Give a reason: the person reads it.")
+    if not Membership.objects.filter(project=project, user=user).exists():
+        raise ValueError(f"{user.username} is not a member of this project.")
+    found = _row(project, user)
+    before = found.status
+    if before == status and found.reason == reason:
+        raise ValueError(f"{user.username} is {Status(status).label.lower()} already.")
+    _change(found, before, status, reason, by)
+    return found
+
+
+@transaction.atomic
+def worsen(project: Project, user: User, status: str, reason: str) -> bool:
+    """What a threshold does: a person's standing goes from better to `status`, once; never back. False: no change."""
+    found = _row(project, user)
+    if WORSE.index(Status(found.status)) >= WORSE.index(Status(status)):
+        return False
+    try:
+        _change(found, found.status, status, reason, None)
+    except ValueError:
+        return False
+    return True
+
+
+def _row(project: Project, user: User) -> Standing:
+    try:
+        with transaction.atomic():
+            return Standing.objects.get_or_create(project=project, user=user)[0]
+    except IntegrityError:
+        return Standing.objects.get(project=project, user=user)
+
+
+def _change(found: Standing, before: str, status: str, reason: str, by: User | None) -> None:
+    now = timezone.now()
+    changed = Standing.objects.filter(pk=found.pk, status=before).update(
+        status=status, reason=reason[:300], changed_by=by, changed_at=now
+    )
+    if changed != 1:
+        raise ValueError("Somebody changed this person's standing meanwhile: look again.")
+    found.status, found.reason, found.changed_by, found.changed_at = status, reason, by, now
+    record(found.project_id, by, ACTS[Status(status)], person=found.user, reason=reason, before=before)
+
+
+def is_shut_out(project: Project) -> Exists:
+    """A condition on labels by their `annotator`: those who are excluded or took their consent back."""
+    rows = Standing.objects.filter(project=project, user=OuterRef("annotator"))
+    return Exists(rows.filter(Q(status=Status.EXCLUDED) | Q(consent_withdrawn_at__isnull=False)))
