@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from annotation.models import Claim, Completion, Kind, Prompt, Queue, Review, Skip, Slot, Split, Task, TaskCompletion
@@ -264,6 +264,26 @@ def release(claim: Claim, *, reason: str = "", skip: str = "") -> bool:
     """Give the place back; `skip` (of `Skip`) says to whom next. False when it was not live."""
     changes = {"status": Claim.Status.RELEASED, "reason": reason[:200], "skip": skip, "finished_at": timezone.now()}
     return bool(_give_up(Claim.objects.filter(pk=claim.pk), claim.pk, **changes))
+
+
+def pause(claim: Claim) -> bool:
+    """Let the claim's clock stand still. Its lease goes on. False when it is not live or stands still already."""
+    live = Claim.objects.filter(pk=claim.pk, status=Claim.Status.LIVE, paused_at=None)
+    return live.update(paused_at=timezone.now()) == 1
+
+
+def resume_clock(claim: Claim) -> bool:
+    """Let the clock of a paused claim go on, with a fresh lease where it still has one. False when none stood still."""
+    since = Claim.objects.filter(pk=claim.pk).values_list("paused_at", flat=True).get()
+    if since is None:
+        return False
+    now = timezone.now()
+    stood = Claim.objects.filter(pk=claim.pk, paused_at=since)
+    if stood.update(paused_at=None, paused_seconds=F("paused_seconds") + (now - since).total_seconds()) != 1:
+        return False
+    expires_at = now + timedelta(minutes=claim.task.queue.lease_minutes)
+    Claim.objects.filter(pk=claim.pk, status=Claim.Status.LIVE).update(expires_at=expires_at)
+    return True
 
 
 @transaction.atomic
