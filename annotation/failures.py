@@ -6,11 +6,13 @@ from collections.abc import Iterable
 
 from django.db import transaction
 
+from annotation import journal
 from annotation.models import Completion, FailureClass, FailureExample, FailureStatus
 from studio.models import Project, User
 from studio.runs.models import Artifact
 
 
+@transaction.atomic
 def add_class(
     project: Project, name: str, user: User, *, description: str = "", severity: int = FailureClass.Severity.MAJOR
 ) -> FailureClass:
@@ -22,11 +24,14 @@ def add_class(
         raise ValueError("Severity is 1 (minor), 2 (major) or 3 (critical).")
     if FailureClass.objects.filter(project=project, name__iexact=name).exists():
         raise ValueError(f"There is a failure class '{name}' already: add your example to it.")
-    return FailureClass.objects.create(
+    added = FailureClass.objects.create(
         project=project, name=name, description=description.strip(), severity=severity, created_by=user
     )
+    journal.record(project, user, "class added", added)
+    return added
 
 
+@transaction.atomic
 def add_example(
     failure_class: FailureClass, completion: Completion, user: User, *, correction: str, reasoning: str = ""
 ) -> FailureExample:
@@ -48,9 +53,11 @@ def add_example(
     )
     if not created:
         raise ValueError("You have filed this completion under this class already.")
+    journal.record(failure_class.project_id, user, "failure filed", example)
     return example
 
 
+@transaction.atomic
 def set_status(
     failure_class: FailureClass, model: Artifact, state: str, user: User, *, note: str = ""
 ) -> FailureStatus:
@@ -59,9 +66,13 @@ def set_status(
         raise ValueError(f"A state is one of {', '.join(FailureStatus.State.values)}, not '{state}'.")
     if model.project_id != failure_class.project_id or model.kind != Artifact.Kind.MODEL:
         raise ValueError("Choose a model of this project.")
-    return FailureStatus.objects.create(
+    status = FailureStatus.objects.create(
         failure_class=failure_class, model=model, state=state, note=note.strip()[:300], created_by=user
     )
+    journal.record(
+        failure_class.project_id, user, "status set", failure_class, model=model.pk, state=state, note=status.note
+    )
+    return status
 
 
 def statuses(classes: Iterable[FailureClass]) -> dict[tuple[int, int], FailureStatus]:

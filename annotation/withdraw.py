@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from django.db import transaction
 from django.utils import timezone
 
+from annotation import journal
 from annotation.models import Comparison, Demonstration, FailureExample
 from studio.access import ENGINEERS
 from studio.models import Membership, User
@@ -24,6 +26,8 @@ def withdraw(label: Demonstration | Comparison | FailureExample, user: User, rea
     if not 1 <= len(reason) <= 300:
         raise ValueError("Say in at most 300 characters why the label is withdrawn.")
     values = {"withdrawn_at": timezone.now(), "withdrawn_by": user, "withdrawn_reason": reason}
-    if type(label).objects.filter(pk=label.pk, withdrawn_at=None).update(**values) != 1:
-        raise ValueError("This label has been withdrawn already.")
+    with transaction.atomic():
+        if type(label).objects.filter(pk=label.pk, withdrawn_at=None).update(**values) != 1:
+            raise ValueError("This label has been withdrawn already.")
+        journal.record(label.prompt.project_id, user, "withdrawn", label, reason=reason)
     label.refresh_from_db()
