@@ -124,6 +124,13 @@ class Task(models.Model):
     class Meta:
         ordering = ["id"]
         indexes = [models.Index(fields=["queue", "status"])]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["adjudicates"],
+                condition=Q(adjudicates__isnull=False) & ~Q(status="withdrawn"),
+                name="one_adjudication_a_task",
+            )
+        ]
 
     def __str__(self) -> str:
         return f"Task {self.pk}"
