@@ -23,7 +23,7 @@ def write_supervisor_config(host: str, port: int) -> Path:
     python = sys.executable
     celery = f"{python} -m celery -A studio"
     programs = {
-        "web": f"{python} -m gunicorn studio.wsgi --bind {host}:{port} --workers 2 --threads 4 --timeout 60 "
+        "web": f"{python} -m gunicorn studio.wsgi --bind {host}:{port} --workers 2 --threads 12 --timeout 60 "
         "--no-control-socket",
         "worker-cpu": f"{celery} worker -Q cpu --pool threads --concurrency 3 -n cpu@%%h --without-mingle",
         "worker-gpu": f"{celery} worker -Q gpu --pool threads --concurrency 1 -n gpu@%%h --without-mingle",

@@ -209,6 +209,7 @@ MAX_SERVERS = int(os.environ.get("STUDIO_MAX_SERVERS", 1))
 SERVER_IDLE_SECONDS = int(os.environ.get("STUDIO_SERVER_IDLE_SECONDS", 600))
 SERVER_HOST = os.environ.get("STUDIO_SERVER_HOST", "127.0.0.1")  # this GPU host's address, as the web servers reach it
 SERVER_CPU_KV_CACHE_GIB = int(os.environ.get("STUDIO_SERVER_CPU_KV_CACHE_GIB", 1))
+MAX_CHAT_STREAMS = int(os.environ.get("STUDIO_MAX_CHAT_STREAMS", 8))  # each holds one of the web servers' threads
 SERVER_COMMAND = os.environ.get("STUDIO_SERVER_COMMAND", "").split()  # instead of vLLM's own API server module
 
 LOGGING = {

@@ -69,6 +69,17 @@ def mark_used(server: Server) -> None:
     Server.objects.filter(pk=server.pk).update(last_used_at=timezone.now())
 
 
+def seconds_left(server: Server) -> float | None:
+    """Seconds until it is ready, going by the last start of this model, or of any on the same host."""
+    if server.started_at is None:
+        return None
+    past = Server.objects.exclude(healthy_at=None).exclude(started_at=None).filter(device=server.device)
+    last = past.filter(artifact=server.artifact_id).first() or past.first()
+    if last is None or last.seconds_to_start is None:
+        return None
+    return max(1.0, last.seconds_to_start - (timezone.now() - server.started_at).total_seconds())
+
+
 # What a GPU host does
 
 

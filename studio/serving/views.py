@@ -19,7 +19,7 @@ from studio.runs.models import Artifact
 from studio.serving import client, startup
 from studio.serving.forms import PromptForm
 from studio.serving.models import Server
-from studio.serving.servers import live_server, mark_used, request_server, request_stop
+from studio.serving.servers import live_server, mark_used, request_server, request_stop, seconds_left
 
 UNTAKEN_SECONDS = 20  # a GPU host looks every second
 
@@ -129,16 +129,5 @@ def _context(artifact: Artifact) -> dict[str, Any]:
     if server is not None and server.state == Server.State.STARTING:
         waited = (timezone.now() - server.created_at).total_seconds()
         context["untaken"] = not server.device and not server.note.startswith("Waiting:") and waited > UNTAKEN_SECONDS
-        context["expected_seconds"] = _expected_seconds(artifact, server)
+        context["expected_seconds"] = seconds_left(server)
     return context
-
-
-def _expected_seconds(artifact: Artifact, server: Server) -> float | None:
-    """Seconds left until it is ready, going by the last start of this model, or of any on the same host."""
-    if server.started_at is None:
-        return None
-    past = Server.objects.exclude(healthy_at=None).exclude(started_at=None).filter(device=server.device)
-    last = past.filter(artifact=artifact).first() or past.first()
-    if last is None:
-        return None
-    return max(1.0, last.seconds_to_start - (timezone.now() - server.started_at).total_seconds())

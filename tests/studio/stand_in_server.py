@@ -1,7 +1,8 @@
 """Stands at vLLM's command line where its 45 seconds are not the point: real processes, real HTTP, no model.
 
 Like vLLM it has a second process in its group that outlives the first. `behaviour.json` in the model directory:
-"ready_after" and "answer_after" (seconds), "refuse" (message), "crash" (message).
+"ready_after" and "answer_after" (seconds), "refuse" (message), "crash" (message), "says" (the answer), "word_after"
+(seconds before each word of a stream), "break_after" (words after which the stream breaks off).
 """
 
 import json
@@ -34,15 +35,44 @@ class Handler(BaseHTTPRequestHandler):
             return self.reply(401, b'{"error": {"message": "Unauthorized"}}')
         if "refuse" in behaviour:
             return self.reply(400, json.dumps({"error": {"message": behaviour["refuse"]}}).encode())
+        text = behaviour.get("says") or f"You said **{body['messages'][-1]['content']}**."
         with lock:
             running += 1
-        time.sleep(behaviour.get("answer_after", 0))
-        with lock:
-            running -= 1
-        choice = {"message": {"content": f"You said **{body['messages'][-1]['content']}**."}, "finish_reason": "stop"}
+        try:
+            time.sleep(behaviour.get("answer_after", 0))
+            if body.get("stream"):
+                return self.stream(text)
+        finally:
+            with lock:
+                running -= 1
+        choice = {"message": {"content": text}, "finish_reason": "stop"}
         usage = {"prompt_tokens": 5, "completion_tokens": 7}
         echoed = {name: body[name] for name in ("model", "temperature", "top_p", "max_tokens", "seed")}
         self.reply(200, json.dumps({"choices": [choice], "usage": usage, "echo": echoed}).encode())
+
+    def stream(self, text: str) -> None:
+        """Word by word, as server-sent events; HTTP/1.0 ends with the connection."""
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.end_headers()
+        words = text.split(" ")
+        for number, word in enumerate(words, 1):
+            time.sleep(behaviour.get("word_after", 0))
+            if number > behaviour.get("break_after", len(words)):
+                return
+            last = number == len(words)
+            choice = {
+                "delta": {"content": word if last else f"{word} "}, "finish_reason": "stop" if last else None,
+            }  # fmt: skip
+            self.event({"choices": [choice], "usage": {"completion_tokens": number}})
+        self.event({"choices": [], "usage": {"completion_tokens": len(words)}})
+        self.wfile.write(b"data: [DONE]\n\n")
+
+    def event(self, content: dict) -> None:
+        try:
+            self.wfile.write(f"data: {json.dumps(content)}\n\n".encode())
+        except OSError:
+            raise SystemExit from None  # nobody listens any more
 
     def reply(self, status: int, body: bytes) -> None:
         self.send_response(status)
