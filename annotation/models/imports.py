@@ -15,6 +15,7 @@ User = settings.AUTH_USER_MODEL
 
 class ImportBatch(models.Model):
     class Status(models.TextChoices):
+        PREVIEW = "preview", "To be confirmed"
         WAITING = "waiting", "Waiting"
         STAGING = "staging", "Reading"
         VISIBLE = "visible", "Imported"
