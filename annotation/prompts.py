@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,11 +10,11 @@ from typing import Any
 
 from django.db import transaction
 
+from annotation.conversations import check_messages, hash_fraction, message_key, root_key
 from annotation.models import Prompt, Split
 from studio.models import Project, User
 from training.jsonl import read_jsonl
 
-ROLES = ("system", "user", "assistant")
 TEST_FRACTION = 0.2
 BATCH = 1000
 
@@ -41,25 +39,6 @@ class Imported:
     prompts: list[Prompt]
     created: int
     known: int
-
-
-def message_key(messages: list[dict[str, str]]) -> str:
-    """sha256 of the conversation: equal content, equal key."""
-    content = [[m["role"], m["content"]] for m in messages]
-    return hashlib.sha256(json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()).hexdigest()
-
-
-def root_key(messages: list[dict[str, str]]) -> str:
-    """sha256 of the first user turn without case, punctuation and spacing: what twins and continuations share."""
-    first = next(m["content"] for m in messages if m["role"] == "user")
-    words = re.findall(r"\w+", first.casefold()) or [first]
-    return hashlib.sha256(" ".join(words).encode()).hexdigest()
-
-
-def hash_fraction(key: str, purpose: str) -> float:
-    """A number in [0, 1) that depends on nothing but `key` and `purpose`."""
-    digest = hashlib.sha256(f"{purpose}:{key}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64
 
 
 def split_of(root: str, test_fraction: float = TEST_FRACTION) -> str:
@@ -91,21 +70,10 @@ def parse_prompt(row: dict[str, Any], where: str) -> PromptRow:
 
 def parse_messages(value: Any, where: str) -> list[dict[str, str]]:
     """A text or a list of messages as a list of {"role", "content"}. Raises ValueError that begins with `where`."""
-    if isinstance(value, str):
-        value = [{"role": "user", "content": value}]
-    if not isinstance(value, list) or not value:
-        raise ValueError(f"{where}: give 'messages', a list of {{\"role\", \"content\"}}, or 'prompt', a text.")
-    messages = []
-    for message in value:
-        if not isinstance(message, dict) or message.get("role") not in ROLES:
-            raise ValueError(f"{where}: each message needs a 'role', one of {', '.join(ROLES)}.")
-        content = message.get("content")
-        if not isinstance(content, str) or not content.strip() or "\0" in content:
-            raise ValueError(f"{where}: each message needs 'content', a text that is not empty.")
-        messages.append({"role": message["role"], "content": content})
-    if not any(m["role"] == "user" for m in messages):
-        raise ValueError(f"{where}: a prompt needs a user message.")
-    return messages
+    try:
+        return check_messages(value)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}.") from error
 
 
 def import_prompts(
@@ -138,7 +106,7 @@ def import_prompts_file(project: Project, path: Path, user: User, *, test_fracti
 def add_prompts(
     project: Project, rows: list[PromptRow], user: User, *, source: str, test_fraction: float, name: str
 ) -> Imported:
-    Project.objects.select_for_update().get(pk=project.pk)  # one import at a time decides about roots
+    lock_roots(project)
     splits = known_splits(project, {row.root for row in rows})
     for number, row in enumerate(rows, 1):
         fixed = splits.setdefault(row.root, row.split or split_of(row.root, test_fraction))
@@ -164,6 +132,12 @@ def add_prompts(
     )  # fmt: skip
     created = Prompt.objects.filter(project=project).count() - before
     found = prompts_by_key(project, [row.key for row in rows])
+    for number, row in enumerate(rows, 1):
+        if row.key not in found:
+            raise ValueError(
+                f"{name}, row {number}: this prompt is part of an import that is being read or undone just now. "
+                "Try again when it is done."
+            )
     return Imported([found[row.key] for row in rows], created, len(found) - created)
 
 
@@ -186,10 +160,16 @@ def prompts_by_key(project: Project, keys: Iterable[str]) -> dict[str, Prompt]:
     return found
 
 
+def lock_roots(project: Project) -> None:
+    """Within a transaction: nobody else decides about the project's roots until it ends."""
+    Project.objects.select_for_update(no_key=True).get(pk=project.pk)  # rows that refer to it may still be added
+
+
 def known_splits(project: Project, roots: Iterable[str]) -> dict[str, str]:
+    """The split of each root that has a prompt, also where an import that is still being read brought it."""
     splits: dict[str, str] = {}
     for batch in _batches(roots):
-        splits.update(Prompt.objects.filter(project=project, root__in=batch).values_list("root", "split"))
+        splits.update(Prompt.everything.filter(project=project, root__in=batch).values_list("root", "split"))
     return splits
 
 
