@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import ctypes
 import os
 import secrets
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -77,6 +79,7 @@ def label_studio(
     people: Sequence[str] = ("lead@example.org",),
     postgres: str = "",
     workers: int = 1,
+    threads: int = 4,
 ) -> Iterator[Server]:
     """A server with its data in `directory`, and a member with an API token for each e-mail address.
 
@@ -97,12 +100,13 @@ def label_studio(
     port = _free_port()
     command = [
         ENVIRONMENT / "bin" / "gunicorn", "core.wsgi:application", "--bind", f"127.0.0.1:{port}",
-        "--workers", str(workers), "--timeout", "120", "--pythonpath", _package(), "--no-control-socket",
+        "--workers", str(workers), "--threads", str(threads), "--timeout", "120", "--pythonpath", _package(),
+        "--no-control-socket",
     ]  # fmt: skip
     with open(directory / "server.log", "ab") as log:
         process = subprocess.Popen(
             command, env=environment, cwd=directory, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
-            start_new_session=True,
+            start_new_session=True, preexec_fn=_die_with_parent,
         )  # fmt: skip
     try:
         url = f"http://127.0.0.1:{port}"
@@ -169,6 +173,13 @@ def _free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]
+
+
+def _die_with_parent() -> None:
+    """In the new process: nobody keeps serving for a test run that was killed. Its workers leave with the master."""
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
 def _wait_until_healthy(url: str, process: subprocess.Popen, log: Path) -> None:

@@ -1,0 +1,1 @@
+"""Queues in Label Studio: labelling configurations, tasks out, annotations back."""
