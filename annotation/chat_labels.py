@@ -38,7 +38,7 @@ def keep(turn: Turn) -> dict[str, Completion]:
 
     Call it inside a transaction.
     """
-    locked = Turn.objects.select_for_update().select_related("chat__project", "chat__user").get(pk=turn.pk)
+    locked = Turn.objects.select_for_update(of=("self",)).select_related("chat__project", "chat__user").get(pk=turn.pk)
     chat = locked.chat
     prompt = locked.prompt or _prompt_of(locked)
     kept = {}

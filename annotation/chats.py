@@ -76,7 +76,7 @@ def open_chat(
 def ask(chat: Chat, text: str, *, chosen: str = "") -> Turn:
     """The next message, with a reply to come from each model. `chosen` says which of two replies it goes on from.
 
-    Raises ValueError when the message is empty or too long, the last one is still being answered, or nothing was chosen.
+    Raises ValueError when the message is empty or too long, the last one is not answered yet, or nothing was chosen.
     """
     text = text.strip()
     if not text:
@@ -140,7 +140,7 @@ def wake_models(chat: Chat, user: User) -> None:
     """
     waiting = Reply.objects.filter(turn__chat=chat, state__in=(State.WAITING, State.WRITING))
     sides = list(waiting.order_by("turn", "side").values_list("side", flat=True)) or list(chat.sides)
-    if settings.MAX_SERVERS < len(sides):
+    if len(sides) > settings.MAX_SERVERS:
         sides = sides[:1]
     for side in sides:
         if live_server(chat.model(side)) is None:
