@@ -15,7 +15,7 @@ from studio.overview import Tile
 
 
 def annotation_tiles(project: Project, membership: Membership) -> list[Tile]:
-    """Own work for those who judge; what was collected for those who use it. At most six queries."""
+    """Own work for those who judge; what was collected for those who use it. At most seven queries."""
     tiles = []
     if not may(membership, ENGINEERS):
         tiles += _own_work(project, membership)

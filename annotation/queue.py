@@ -1,191 +1,94 @@
-"""Work and who does it: tasks, the next one for an annotator, leases that expire, work given back.
+"""Who works on what: the next task for an annotator, leases that expire, work given back.
 
 Each task has `overlap` slots. A claim holds one; whoever changes a slot or a claim does it by an UPDATE that names the
 state it expects and is checked for one row, so no two annotators ever hold the same place, on SQLite as on PostgreSQL.
-Where both change, the claim changes first.
+Where several change, the claim changes first, then the task, then the slot.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.utils import timezone
 
-from annotation.models import Claim, Completion, Kind, Prompt, Queue, Review, Skip, Slot, Split, Task, TaskCompletion
-from studio.models import Project, Round, User
-from studio.runs.models import Artifact
+from annotation.gold import next_gold
+from annotation.journal import record
+from annotation.models import Claim, Completion, Draft, Kind, Queue, Skip, Slot, Task, TaskCompletion
+from annotation.progress import NOT_AGAIN, progress, waiting_for
+from annotation.standing import check_may_work
+from annotation.tasks import (
+    LETTERS,
+    add_demonstration_tasks,
+    add_ranking_tasks,
+    add_tasks,
+    completions_of,
+    find_queue,
+    withdraw_tasks,
+)
+from studio.models import Membership, User
 
-LETTERS = 26  # answers of one task are called a, b, c …
-CANDIDATES = 8  # slots looked at in one go
-ATTEMPTS = 20  # looks before the queue counts as contended away
+__all__ = [
+    "LETTERS",
+    "add_demonstration_tasks",
+    "add_ranking_tasks",
+    "add_tasks",
+    "completions_of",
+    "find_queue",
+    "progress",
+    "waiting_for",
+    "withdraw_tasks",
+]
+
+ATTEMPTS = 20  # places lost to others before the queue counts as contended away
 BATCH = 1000
-NOT_AGAIN = (Skip.OTHERS, Skip.UNUSABLE)  # given back for good
+GONE = (Task.Status.WITHDRAWN, Task.Status.HELD)  # tasks whose free places nobody gets
+PAUSE_HOURS = 24  # how long a pause keeps the place
+RENEW_AFTER = 0.1  # of a lease gone by before typing renews it
 
 
 class Taken(Exception):
     """Somebody else took the slot first, or the annotator already works on its task."""
 
 
-# Tasks
-
-
-def find_queue(project: Project, kind: str, name: str = "") -> Queue:
-    """The project's queue of this kind and name, made when it is not there. Without a name: the kind's own."""
-    return Queue.objects.get_or_create(project=project, kind=kind, name=name or Kind(kind).label)[0]
-
-
-def add_tasks(
-    queue: Queue,
-    work: Iterable[tuple[Prompt, Sequence[Completion]]],
-    *,
-    overlap: int = 1,
-    priority: int = 0,
-    round: Round | None = None,
-    review: Review | None = None,
-) -> list[Task]:
-    """One task for each (prompt, completions to rank; none for a demonstration). All or none.
-
-    Raises ValueError when the completions do not fit the kind of work or the prompt.
-    """
-    work = list(work)
-    if not work:
-        raise ValueError("There is nothing to make tasks from.")
-    if not 1 <= overlap <= 100:
-        raise ValueError(f"Overlap: {overlap} must be between 1 and 100 people a task.")
-    for prompt, completions in work:
-        _check_work(queue, prompt, completions)
-    with transaction.atomic():
-        tasks = Task.objects.bulk_create(
-            [
-                Task(queue=queue, prompt=prompt, overlap=overlap, priority=priority, round=round, review=review)
-                for prompt, _ in work
-            ],
-            batch_size=BATCH,
-        )
-        TaskCompletion.objects.bulk_create(
-            [
-                TaskCompletion(task=task, completion=completion, position=position)
-                for task, (_, completions) in zip(tasks, work, strict=True)
-                for position, completion in enumerate(completions)
-            ],
-            batch_size=BATCH,
-        )
-        Slot.objects.bulk_create(
-            [
-                Slot(task=task, number=number, queue=queue, priority=priority)
-                for task in tasks
-                for number in range(overlap)
-            ],
-            batch_size=BATCH,
-        )
-    return tasks
-
-
-def _check_work(queue: Queue, prompt: Prompt, completions: Sequence[Completion]) -> None:
-    if prompt.project_id != queue.project_id:
-        raise ValueError("A prompt of another project cannot be put into this queue.")
-    if queue.kind == Kind.DEMONSTRATE:
-        if completions:
-            raise ValueError("A demonstration task takes no completions.")
-        return
-    if not 2 <= len(completions) <= LETTERS:
-        raise ValueError(f"A ranking needs 2 to {LETTERS} completions; prompt {prompt.pk} has {len(completions)}.")
-    if any(c.prompt_id != prompt.pk for c in completions):
-        raise ValueError("A ranking compares completions of one prompt only.")
-
-
-def add_demonstration_tasks(
-    queue: Queue, prompts: Iterable[Prompt], *, overlap: int = 1, priority: int = 0, round: Round | None = None
-) -> list[Task]:
-    return add_tasks(queue, [(prompt, ()) for prompt in prompts], overlap=overlap, priority=priority, round=round)
-
-
-def add_ranking_tasks(
-    queue: Queue,
-    completions: QuerySet[Completion],
-    *,
-    answers: int = 2,
-    per_prompt: int = 1,
-    overlap: int = 1,
-    priority: int = 0,
-    round: Round | None = None,
-    split: str | None = Split.TRAIN,
-    seed: int = 0,
-) -> list[Task]:
-    """Tasks that rank `answers` of these completions each, up to `per_prompt` a prompt, no completion twice.
-
-    Equal texts of a prompt count once, for there is nothing to choose between them. Which ones meet is drawn with
-    `seed`. Held-out prompts are left out unless `split` says otherwise (None: both).
-    """
-    chosen = completions.filter(prompt__project=queue.project_id).select_related("prompt").order_by("prompt_id", "id")
-    if split:
-        chosen = chosen.filter(prompt__split=split)
-    distinct: dict[Prompt, dict[str, Completion]] = {}
-    for completion in chosen:
-        if completion.text.strip():
-            distinct.setdefault(completion.prompt, {}).setdefault(completion.text.strip(), completion)
-    generator = random.Random(seed)
-    work = []
-    for prompt, by_text in distinct.items():
-        pool = list(by_text.values())
-        generator.shuffle(pool)
-        groups = [pool[i : i + answers] for i in range(0, len(pool) - answers + 1, answers)]
-        work += [(prompt, group) for group in groups[:per_prompt]]
-    if not work:
-        raise ValueError(
-            f"No prompt has {answers} different completions to rank. Sample more, at a temperature above 0."
-        )
-    return add_tasks(queue, work, overlap=overlap, priority=priority, round=round)
-
-
-def completions_of(artifact: Artifact) -> QuerySet[Completion]:
-    """The rows of a completions artifact, for `add_ranking_tasks`."""
-    return Completion.objects.filter(artifact=artifact)
-
-
-def withdraw_tasks(tasks: QuerySet[Task]) -> int:
-    """Take tasks that still wait out of their queues; judgements that exist stay. Returns how many were open."""
-    with transaction.atomic():
-        ids = list(tasks.filter(status=Task.Status.OPEN).values_list("id", flat=True))
-        Slot.objects.filter(task__in=ids, status=Slot.Status.FREE).update(status=Slot.Status.WITHDRAWN)
-        return Task.objects.filter(id__in=ids, status=Task.Status.OPEN).update(status=Task.Status.WITHDRAWN)
-
-
-# Claims
-
-
 def claim_next(queue: Queue, annotator: User) -> Claim | None:
     """A lease on the annotator's next task, or None when there is nothing for them.
 
-    Work already begun comes first, with a fresh lease; then the highest priority, at random within it. Nobody is given
-    a task that they have judged or skipped.
+    Work already begun comes first, with a fresh lease; then gold when it is due, the highest priority, what is kept for
+    this person, and the queue's order. Nobody is given a task that they have judged or skipped for good, and one that
+    they put off only when nothing else is left. Raises MayNotWork when the queue is not for them.
     """
-    expire(queue)
+    check_may_work(queue, annotator)
+    expire()
     begun = resume(queue, annotator)
     if begun or not queue.is_open:
         return begun
+    gold = next_gold(queue, annotator)
+    if gold:
+        return gold
+    lines = _lines(queue, annotator)
     for _ in range(ATTEMPTS):
-        candidates = _free_slots(queue, annotator)
-        if not candidates:
-            return None
-        for slot in candidates:
-            try:
-                return _take(slot, queue, annotator)
-            except (Taken, IntegrityError):
-                continue
+        try:
+            with transaction.atomic():
+                slot = _next_slot(lines) or _put_off(queue, annotator)
+                return None if slot is None else _take(slot, queue, annotator)
+        except (Taken, IntegrityError):
+            continue
     return None
 
 
 def resume(queue: Queue, annotator: User) -> Claim | None:
-    """The annotator's oldest live claim in this queue, its lease renewed and the guideline shown now noted."""
-    claim = Claim.objects.filter(task__queue=queue, annotator=annotator, status=Claim.Status.LIVE).first()
+    """The annotator's oldest live claim in this queue, clock and lease running anew, under today's guideline."""
+    live = Claim.objects.filter(task__queue=queue, annotator=annotator, status=Claim.Status.LIVE)
+    claim = live.select_related("task__prompt", "draft").first()
     if claim is None:
         return None
+    claim.task.queue = queue
+    if claim.paused_at is not None:
+        resume_clock(claim)
     expires_at = timezone.now() + timedelta(minutes=queue.lease_minutes)
     guideline = queue.project.guideline
     renewed = Claim.objects.filter(pk=claim.pk, status=Claim.Status.LIVE).update(
@@ -197,63 +100,198 @@ def resume(queue: Queue, annotator: User) -> Claim | None:
     return claim
 
 
-def _free_slots(queue: Queue, annotator: User) -> list[Slot]:
-    """Some free slots of the highest priority, from a random place in line on, so that annotators rarely collide."""
+# The next place
+
+
+def _lines(queue: Queue, annotator: User) -> list[QuerySet[Slot]]:
+    """The lines that this person may take from: kept for them, open to all, and one for each skill they have.
+
+    Each is one range of the index `slot_next`, in its order.
+    """
+    kept = Slot.objects.filter(queue=queue, status=Slot.Status.FREE, skill="", assignee=annotator)
+    member = Membership.objects.filter(project=queue.project_id, user=annotator).annotate(has_kept=Exists(kept))
+    skills, has_kept = member.values_list("skills", "has_kept").first() or ([], False)
     mine = Claim.objects.filter(task=OuterRef("task"), annotator=annotator).filter(
+        Q(status__in=[Claim.Status.LIVE, Claim.Status.SUBMITTED]) | ~Q(skip="")
+    )
+    free = Slot.objects.filter(~Exists(mine), queue=queue, status=Slot.Status.FREE).order_by("-priority", "place")
+    free = _with_earlier(free, annotator)
+    lines = [free.filter(skill="", assignee=annotator)] if has_kept else []
+    open_to_all = free
+    if queue.kind == Kind.ADJUDICATE:  # nobody settles a disagreement that is their own
+        open_to_all = free.exclude(Exists(_judged(annotator).filter(task=OuterRef("task__adjudicates"))))
+    return lines + [open_to_all.filter(skill=skill, assignee=None) for skill in ("", *sorted(set(skills)))]
+
+
+def _with_earlier(slots: QuerySet[Slot], annotator: User) -> QuerySet[Slot]:
+    return slots.annotate(had_before=Exists(Claim.objects.filter(task=OuterRef("task"), annotator=annotator)))
+
+
+def _judged(annotator: User) -> QuerySet[Claim]:
+    return Claim.objects.filter(annotator=annotator, status=Claim.Status.SUBMITTED)
+
+
+def _next_slot(lines: list[QuerySet[Slot]]) -> Slot | None:
+    """The first slot of these lines by priority, kept for the person, place; others' locks passed by (PostgreSQL)."""
+    if len(lines) > 1:
+        heads = [line.values_list("priority", "assignee", "place").first() for line in lines]
+        waiting = [(-head[0], head[1] is None, head[2], number) for number, head in enumerate(heads) if head]
+        lines = [lines[number] for *_, number in sorted(waiting)]
+    for line in lines:
+        slot = _lock_first(line)
+        if slot is not None:
+            return slot
+    return None
+
+
+def _lock_first(line: QuerySet[Slot]) -> Slot | None:
+    return line.select_related("task__prompt").select_for_update(of=("self",), skip_locked=True).first()
+
+
+def _put_off(queue: Queue, annotator: User) -> Slot | None:
+    """A free place of the task that this person put off first, of those that they were not given since."""
+    later = Claim.objects.filter(
+        annotator=annotator, status=Claim.Status.RELEASED, skip=Skip.LATER, task__queue=queue
+    ).order_by("finished_at")
+    closed = Claim.objects.filter(task=OuterRef("task"), annotator=annotator).filter(
         Q(status__in=[Claim.Status.LIVE, Claim.Status.SUBMITTED]) | Q(skip__in=NOT_AGAIN)
     )
-    free = Slot.objects.filter(~Exists(mine), queue=queue, status=Slot.Status.FREE)
-    first = free.order_by("-priority").values_list("priority", flat=True).first()
-    if first is None:
-        return []
-    line = free.filter(priority=first).order_by("place")
-    return list(line.filter(place__gte=random.random())[:CANDIDATES]) or list(line[:CANDIDATES])
+    for task in later.filter(~Exists(closed)).values_list("task", flat=True):
+        free = _free_places(task, annotator)
+        slot = _lock_first(free)
+        if slot is not None:
+            return slot
+    return None
 
 
-@transaction.atomic
+def _free_places(task: int, annotator: User) -> QuerySet[Slot]:
+    """The free places of a task that this person may have: first the one that is kept for them."""
+    free = Slot.objects.filter(task=task, status=Slot.Status.FREE)
+    free = free.filter(Q(assignee=None) | Q(assignee=annotator)).order_by(F("assignee").asc(nulls_last=True), "number")
+    return _with_earlier(free, annotator)
+
+
 def _take(slot: Slot, queue: Queue, annotator: User) -> Claim:
-    free = Slot.objects.filter(pk=slot.pk, status=Slot.Status.FREE)
-    if free.update(status=Slot.Status.CLAIMED) != 1:
-        raise Taken
-    shown = list(TaskCompletion.objects.filter(task=slot.task_id).values_list("completion_id", flat=True))
+    """A claim on a free slot found for this person, inside a transaction. Raises Taken and IntegrityError.
+
+    What they had typed and the order they saw come back with a task that they had before.
+    """
+    answers = _answers(slot.task_id)
+    shown = list(answers)
     random.shuffle(shown)
+    before = None
+    if slot.had_before:  # type: ignore[attr-defined]
+        earlier = Claim.objects.filter(task=slot.task_id, annotator=annotator)
+        before = earlier.select_related("draft").order_by("-id").first()
+    if before is not None and set(before.shown_order) == set(shown):
+        shown = before.shown_order
     now = timezone.now()
     claim = Claim.objects.create(  # unique (task, annotator): a second tab of the same person fails here
-        task_id=slot.task_id,
+        task=slot.task,
         annotator=annotator,
         guideline=queue.project.guideline,
         shown_order=shown,
         created_at=now,
         expires_at=now + timedelta(minutes=queue.lease_minutes),
     )
-    Slot.objects.filter(pk=slot.pk).update(claim=claim)
+    free = Slot.objects.filter(pk=slot.pk, status=Slot.Status.FREE)
+    if free.update(status=Slot.Status.CLAIMED, claim=claim) != 1:
+        raise Taken
+    _hand_over_draft(before, claim)
+    claim.task.queue = queue
+    claim.offered = {pk: answers[pk] for pk in shown}  # type: ignore[attr-defined]
     return claim
+
+
+def _answers(task_id: int) -> dict[int, Completion]:
+    offered = TaskCompletion.objects.filter(task=task_id).select_related("completion")
+    return {each.completion_id: each.completion for each in offered}
+
+
+def _hand_over_draft(before: Claim | None, claim: Claim) -> None:
+    draft = getattr(before, "draft", None)
+    if draft is not None:
+        Draft.objects.filter(pk=draft.pk).update(claim=claim)
+        draft.claim = claim
+    else:
+        Claim.draft.related.set_cached_value(claim, None)  # type: ignore[attr-defined]  # known without a query
 
 
 def claim_task(task: Task, annotator: User) -> Claim | None:
     """A lease on this very task (a link, a lead's assignment), or None when it has no free slot for the annotator."""
-    expire(task.queue)
+    expire()
     live = Claim.objects.filter(task=task, annotator=annotator, status=Claim.Status.LIVE).first()
     if live:
         return live
-    for slot in Slot.objects.filter(task=task, status=Slot.Status.FREE):
+    for _ in range(ATTEMPTS):
         try:
-            return _take(slot, task.queue, annotator)
-        except (Taken, IntegrityError):
+            with transaction.atomic():
+                slot = _lock_first(_free_places(task.pk, annotator))
+                return None if slot is None else _take(slot, task.queue, annotator)
+        except Taken:
             continue
+        except IntegrityError:  # judged already
+            return None
     return None
 
 
 def shown_answers(claim: Claim) -> dict[str, Completion]:
-    """The answers to rank by their letter, in the order in which this claim shows them."""
-    found = Completion.objects.in_bulk(claim.shown_order)
+    """The answers to rank by their letter, in the order in which this claim shows them. No query for a fresh claim."""
+    found = getattr(claim, "offered", None)
+    if found is None:
+        found = Completion.objects.in_bulk(claim.shown_order)
     return {letter: found[pk] for letter, pk in claim.letters.items()}
 
 
-def expire(queue: Queue, now: datetime | None = None) -> int:
-    """Take back the places of overdue claims; returns how many. Drafts stay and may still come in."""
+# Leases
+
+
+def renew(claim: Claim) -> None:
+    """Somebody types: begin the lease anew, unless it was begun a moment ago or the claim is not live any more."""
+    lease = timedelta(minutes=claim.task.queue.lease_minutes)
+    now = timezone.now()
+    live = Claim.objects.filter(pk=claim.pk, status=Claim.Status.LIVE, paused_at=None)
+    if live.filter(expires_at__lt=now + (1 - RENEW_AFTER) * lease).update(expires_at=now + lease):
+        claim.expires_at = now + lease
+
+
+def pause(claim: Claim) -> bool:
+    """Let the claim's clock stand still, its place kept for a day. False when it is not live, or paused already."""
+    now = timezone.now()
+    running = Claim.objects.filter(pk=claim.pk, status=Claim.Status.LIVE, paused_at=None)
+    expires_at = max(claim.expires_at, now + timedelta(hours=PAUSE_HOURS))
+    if running.update(paused_at=now, expires_at=expires_at) != 1:
+        return False
+    claim.paused_at, claim.expires_at = now, expires_at
+    return True
+
+
+def resume_clock(claim: Claim) -> bool:
+    """Let the clock of a paused claim go on, with a fresh lease where it is live. False when none stood still."""
+    claim.refresh_from_db(fields=["paused_at", "paused_seconds", "expires_at"])
+    if claim.paused_at is None:
+        return False
+    now = timezone.now()
+    paused = claim.paused_seconds + (now - claim.paused_at).total_seconds()
+    stood = Claim.objects.filter(pk=claim.pk, paused_at=claim.paused_at)
+    if stood.update(paused_at=None, paused_seconds=paused) != 1:
+        return False
+    claim.paused_at, claim.paused_seconds = None, paused
+    expires_at = now + timedelta(minutes=claim.task.queue.lease_minutes)
+    if Claim.objects.filter(pk=claim.pk, status=Claim.Status.LIVE).update(expires_at=expires_at):
+        claim.expires_at = expires_at
+    return True
+
+
+def expire(queue: Queue | None = None, now: datetime | None = None) -> int:
+    """Take back the places of overdue claims, in all queues or in one; returns how many. Drafts stay and may come in.
+
+    One query of the index `claim_live_expiry` when nothing is overdue.
+    """
     now = now or timezone.now()
-    overdue = Claim.objects.filter(task__queue=queue, status=Claim.Status.LIVE, expires_at__lt=now)
+    overdue = Claim.objects.filter(status=Claim.Status.LIVE, expires_at__lt=now).order_by("expires_at")
+    if queue is not None:
+        overdue = overdue.filter(task__queue=queue)
     return sum(
         _give_up(Claim.objects.filter(pk=pk, expires_at__lt=now), pk, status=Claim.Status.EXPIRED)
         for pk in list(overdue.values_list("id", flat=True)[:BATCH])
@@ -261,29 +299,28 @@ def expire(queue: Queue, now: datetime | None = None) -> int:
 
 
 def release(claim: Claim, *, reason: str = "", skip: str = "") -> bool:
-    """Give the place back; `skip` (of `Skip`) says to whom next. False when it was not live."""
+    """Give the place back; `skip` (of `Skip`) says to whom next. False when it was not live.
+
+    A task that is not usable is held: nobody gets its free places until a lead decides.
+    """
+    if skip not in ("", *Skip.values):
+        raise ValueError(f"Skip: '{skip}' must be one of {', '.join(Skip.values)}.")
     changes = {"status": Claim.Status.RELEASED, "reason": reason[:200], "skip": skip, "finished_at": timezone.now()}
-    return bool(_give_up(Claim.objects.filter(pk=claim.pk), claim.pk, **changes))
+    with transaction.atomic():
+        released = _give_up(Claim.objects.filter(pk=claim.pk), claim.pk, **changes)
+        if released and skip == Skip.UNUSABLE:
+            _hold(claim, reason)
+        elif released and skip:  # what was kept for somebody who does not want it is for all
+            Slot.objects.filter(task=claim.task_id, assignee=claim.annotator_id).update(assignee=None)
+    return bool(released)
 
 
-def pause(claim: Claim) -> bool:
-    """Let the claim's clock stand still. Its lease goes on. False when it is not live or stands still already."""
-    live = Claim.objects.filter(pk=claim.pk, status=Claim.Status.LIVE, paused_at=None)
-    return live.update(paused_at=timezone.now()) == 1
-
-
-def resume_clock(claim: Claim) -> bool:
-    """Let the clock of a paused claim go on, with a fresh lease where it still has one. False when none stood still."""
-    since = Claim.objects.filter(pk=claim.pk).values_list("paused_at", flat=True).get()
-    if since is None:
-        return False
-    now = timezone.now()
-    stood = Claim.objects.filter(pk=claim.pk, paused_at=since)
-    if stood.update(paused_at=None, paused_seconds=F("paused_seconds") + (now - since).total_seconds()) != 1:
-        return False
-    expires_at = now + timedelta(minutes=claim.task.queue.lease_minutes)
-    Claim.objects.filter(pk=claim.pk, status=Claim.Status.LIVE).update(expires_at=expires_at)
-    return True
+def _hold(claim: Claim, reason: str) -> None:
+    list(Task.objects.filter(pk=claim.task_id).select_for_update(no_key=True))
+    if Task.objects.filter(pk=claim.task_id, status=Task.Status.OPEN).update(status=Task.Status.HELD) == 1:
+        free = Slot.objects.filter(task=claim.task_id, status=Slot.Status.FREE)
+        free.update(status=Slot.Status.WITHDRAWN)
+        record(claim.task.queue.project_id, claim.annotator, "held", claim.task, reason=reason[:200])
 
 
 @transaction.atomic
@@ -295,30 +332,9 @@ def _give_up(claims: QuerySet[Claim], pk: int, **changes: Any) -> int:
 
 
 def free_slot(claim_id: int) -> None:
-    """Empty the slot of a claim that is live no more; a slot of a withdrawn task stays out of the queue."""
+    """Empty the slot of a claim that is live no more, in a transaction; that of a task taken out stays out too."""
     held = Slot.objects.filter(claim=claim_id, status=Slot.Status.CLAIMED)
-    held.filter(task__status=Task.Status.WITHDRAWN).update(status=Slot.Status.WITHDRAWN, claim=None)
-    held.update(status=Slot.Status.FREE, claim=None)
-
-
-def progress(queue: Queue) -> dict[str, int]:
-    """Slots of the queue by status: free, claimed, done, withdrawn."""
-    counts = dict.fromkeys(Slot.Status.values, 0)
-    counts.update(
-        Slot.objects.filter(queue=queue).order_by().values_list("status").annotate(n=Count("id"))  # type: ignore[arg-type]
-    )
-    return counts
-
-
-def waiting_for(queues: Iterable[Queue], annotator: User) -> dict[int, int]:
-    """For each queue id, how many tasks this annotator could still take, live claims included. One query."""
-    mine = Claim.objects.filter(task=OuterRef("pk"), annotator=annotator)
-    open_tasks = (
-        Task.objects.filter(queue__in=list(queues), status=Task.Status.OPEN)
-        .exclude(Exists(mine.filter(Q(status=Claim.Status.SUBMITTED) | Q(skip__in=NOT_AGAIN))))
-        .filter(
-            Q(Exists(Slot.objects.filter(task=OuterRef("pk"), status=Slot.Status.FREE)))
-            | Exists(mine.filter(status=Claim.Status.LIVE))
-        )
-    )
-    return dict(open_tasks.order_by().values_list("queue").annotate(n=Count("id")))
+    # Whoever takes a task out of its queue holds its row: either they see this place free, or we see the task gone.
+    task = Task.objects.filter(slots__claim=claim_id).select_for_update(of=("self",), no_key=True).first()
+    gone = task is not None and task.status in GONE
+    held.update(status=Slot.Status.WITHDRAWN if gone else Slot.Status.FREE, claim=None)

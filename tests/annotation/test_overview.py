@@ -37,5 +37,5 @@ def test_closed_queues_ask_for_nothing(project, annotator, write_queue):
 
 def test_number_of_queries(project, sme, write_queue, rank_queue, django_assert_max_num_queries):
     membership = project.memberships.select_related("user").get(user=sme)
-    with django_assert_max_num_queries(6):
+    with django_assert_max_num_queries(7):
         annotation_tiles(project, membership)

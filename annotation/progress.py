@@ -1,0 +1,98 @@
+"""How far queues are, and what waits in them, counted to a bound: a page about a million tasks costs what one about a
+thousand does, and no counter has to be kept true.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from django.db.models import Case, Count, Exists, IntegerField, OuterRef, Q, QuerySet, Subquery, Value, When
+
+from annotation.models import Claim, Queue, Skip, Slot, Task
+from studio.models import Membership, User
+
+MANY = 1000  # counting ends here: MANY + 1 stands for "more than MANY"
+NOT_AGAIN = (Skip.OTHERS, Skip.UNUSABLE)  # given back for good
+
+
+class BoundedCount(Subquery):
+    """How many rows the query has, of which it reads at most `bound`."""
+
+    template = "(SELECT COUNT(*) FROM (%(subquery)s) AS counted)"
+    output_field = IntegerField()
+
+    def __init__(self, queryset: QuerySet, bound: int = MANY + 1):
+        super().__init__(queryset.values("pk")[:bound])
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Places of a queue by status, each counted to MANY + 1."""
+
+    free: int = 0
+    claimed: int = 0
+    done: int = 0
+    away: int = 0
+    withdrawn: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.free + self.claimed + self.done + self.away
+
+    @property
+    def is_cut(self) -> bool:
+        """More than was counted: `done` of `total` would mislead."""
+        return max(self.free, self.claimed, self.done, self.away) > MANY
+
+
+def progress(queue: Queue) -> dict[str, int]:
+    """Slots of the queue by status: free, claimed, done, withdrawn. Counts them all: not for pages about any queue."""
+    counts = dict.fromkeys(Slot.Status.values, 0)
+    counts.update(
+        Slot.objects.filter(queue=queue).order_by().values_list("status").annotate(n=Count("id"))  # type: ignore[arg-type]
+    )
+    return counts
+
+
+def progress_of(queues: Iterable[Queue]) -> dict[int, Progress]:
+    """For each queue id its places by status, to the bound. One query of at most MANY + 1 index entries a number."""
+    slots = Slot.objects.filter(queue=OuterRef("pk")).order_by()
+    found = Queue.objects.filter(pk__in=[queue.pk for queue in queues]).order_by()
+    counted = found.annotate(**{status: BoundedCount(slots.filter(status=status)) for status in Slot.Status.values})
+    return {row.pop("pk"): Progress(**row) for row in counted.values("pk", *Slot.Status.values)}
+
+
+def waiting_for(queues: Iterable[Queue], annotator: User) -> dict[int, int]:
+    """For each queue id, how many tasks this annotator could still take, live claims included; MANY + 1: more.
+
+    Queues that are kept for others count what was begun alone. Queues with nothing are left out. Two queries.
+    """
+    queues = list(queues)
+    projects = {queue.project_id for queue in queues}
+    member = Membership.objects.filter(user=annotator, project__in=projects)
+    skills = dict(member.values_list("project", "skills"))
+    mine = Claim.objects.filter(task=OuterRef("pk"), annotator=annotator)
+    closed = mine.filter(Q(status__in=[Claim.Status.LIVE, Claim.Status.SUBMITTED]) | Q(skip__in=NOT_AGAIN))
+    free = Slot.objects.filter(_for_person(annotator, skills), task=OuterRef("pk"), status=Slot.Status.FREE)
+    could = Task.objects.filter(Exists(free), ~Exists(closed), queue=OuterRef("pk"), status=Task.Status.OPEN)
+    begun = Claim.objects.filter(task__queue=OuterRef("pk"), annotator=annotator, status=Claim.Status.LIVE)
+    people = Queue.people.through.objects.filter(queue=OuterRef("pk"))
+    for_them = [queue.pk for queue in queues if not queue.skill or queue.skill in skills.get(queue.project_id, ())]
+    is_kept_from = Exists(people) & ~Exists(people.filter(user=annotator))
+    found = Queue.objects.filter(pk__in=[queue.pk for queue in queues]).order_by()
+    counted = found.annotate(
+        could=Case(When(Q(pk__in=for_them) & ~is_kept_from, then=BoundedCount(could.order_by())), default=Value(0)),
+        begun=BoundedCount(begun.order_by()),
+    )
+    sums = {pk: min(could + begun, MANY + 1) for pk, could, begun in counted.values_list("pk", "could", "begun")}
+    return {pk: n for pk, n in sums.items() if n}
+
+
+def _for_person(annotator: User, skills: dict[int, Sequence[str]]) -> Q:
+    """Free places that are kept for nobody else and ask for no skill that this person has not."""
+    open_to = Q(skill="")
+    for project, known in skills.items():
+        if known:
+            open_to |= Q(queue__project=project, skill__in=known)
+    return Q(assignee=annotator) | Q(open_to, assignee=None)
