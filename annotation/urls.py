@@ -1,6 +1,15 @@
 from django.urls import path
 
-from annotation import views, views_datasets, views_failures, views_labels, views_prompts, views_reviews, views_work
+from annotation import (
+    views,
+    views_datasets,
+    views_failures,
+    views_journal,
+    views_labels,
+    views_prompts,
+    views_reviews,
+    views_work,
+)
 
 app_name = "annotation"
 urlpatterns = [
@@ -37,4 +46,6 @@ urlpatterns = [
     ),
     path("datasets/", views_datasets.datasets, name="datasets"),
     path("datasets/freeze/", views_datasets.freeze, name="freeze"),
+    path("quality/journal/", views_journal.entries, name="journal"),
+    path("quality/journal/export/<slug:format>/", views_journal.export, name="journal-export"),
 ]

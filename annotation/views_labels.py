@@ -12,13 +12,16 @@ from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from annotation.blindness import hides_models, hides_result
 from annotation.forms import containing
+from annotation.journal import history_of
 from annotation.lineage import datasets_using, models_using
 from annotation.models import Comparison, Completion, Demonstration
 from annotation.submit import FLAGS
+from annotation.views_journal import facts
 from annotation.withdraw import may_withdraw, withdraw
 from studio.access import ENGINEERS, EXPERTS, may, member_required
 from studio.models import Membership, Project, User
@@ -145,9 +148,25 @@ def _detail(request: HttpRequest, project: Project, label: Any, extra: dict[str,
         "may_withdraw": may_withdraw(request.membership, label) and not label.is_withdrawn,
         "datasets": datasets_using(label) if expert else [],
         "models": models_using(label) if expert else [],
+        **_history(request.membership, label),
         **extra,
     }
     return render(request, f"annotation/{context['kind']}.html", context)
+
+
+def _history(membership: Membership, label: Any) -> dict[str, Any]:
+    """What the journal says of the label: all of it to experts, to its maker what they did themselves."""
+    found = history_of(label)
+    if not may(membership, EXPERTS):
+        found = found.filter(actor=membership.user)
+    entries = list(found)
+    for entry in entries:
+        entry.facts = facts(entry)
+    journal_url = ""
+    if may(membership, ENGINEERS):
+        page = reverse("annotation:journal", args=[membership.project.slug])
+        journal_url = f"{page}?subject={label._meta.model_name}&number={label.pk}"
+    return {"history": entries, "journal_url": journal_url}
 
 
 def _withdraw_view(model: type[Comparison] | type[Demonstration]) -> Callable[..., HttpResponse]:

@@ -1,0 +1,55 @@
+"""Forms of those who look after the labels: the journal's filter, consent, second looks, asking again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+
+from annotation.journal import SUBJECTS, Filter, recent_acts
+from studio.models import Project
+
+
+class JournalForm(forms.Form):
+    """Which entries of the journal are shown."""
+
+    person = forms.CharField(required=False, max_length=150)
+    act = forms.CharField(required=False, max_length=40)
+    subject = forms.ChoiceField(
+        required=False,
+        choices=[("", "Anything"), *((name, name.replace("_", " ").capitalize()) for name in SUBJECTS)],
+    )
+    number = forms.IntegerField(required=False, min_value=1, max_value=10**15)
+    since = forms.DateField(required=False)
+    until = forms.DateField(required=False)
+
+    def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.acts = recent_acts(project)
+        self.people = list(project.memberships.select_related("user").order_by("user__username"))
+
+    def clean_person(self) -> str:
+        return self.cleaned_data["person"].replace("\0", "").strip()
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean()
+        if data.get("number") and not data.get("subject"):
+            self.add_error("number", "Say of what kind the number is: comparison, demonstration, …")
+        if data.get("since") and data.get("until") and data["since"] > data["until"]:
+            self.add_error("until", "The last day lies before the first.")
+        return data
+
+    def chosen(self) -> Filter:
+        """What is asked for; a field that is wrong counts as empty and has its error."""
+        if not self.is_bound:
+            return Filter()
+        self.is_valid()
+        data = self.cleaned_data
+        return Filter(
+            person=data.get("person") or "",
+            act=data.get("act") or "",
+            subject=data.get("subject") or "",
+            subject_id=data.get("number"),
+            since=data.get("since"),
+            until=data.get("until"),
+        )
