@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from django.db import transaction
+from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
-from annotation.comparisons import check_tiers, pairs
+from annotation.comparisons import Tiers, check_tiers, pairs
 from annotation.journal import record
-from annotation.models import Gold, Kind, Queue, Task, TaskCompletion
-from studio.models import User
+from annotation.models import Comparison, Gold, Kind, Queue, Task, TaskCompletion
+from annotation.settling import judged_tasks, measure
+from studio.models import Project, User
 
 
 @transaction.atomic
@@ -71,3 +74,49 @@ def retire(gold: Gold, by: User) -> None:
     if Gold.objects.filter(pk=gold.pk, retired_at=None).update(retired_at=timezone.now()) != 1:
         raise ValueError("This gold item is retired already.")
     record(gold.task.queue.project_id, by, "retired gold", gold.task)
+
+
+# Where gold comes from
+
+AGREE = 3  # people who must have ranked a task the same way before it is suggested
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A judged task that would make a gold item, with the ranking that its judges gave it."""
+
+    task: Task
+    tiers: Tiers
+    judges: int
+    why: str
+
+
+def unanimous_tasks(project: Project, limit: int = 20) -> list[Candidate]:
+    """Tasks that at least three people ranked the same way, the newest first, among those that `judged_tasks` gives.
+
+    Those whose prompt has a gold item are left out, and those on which all saw only ties.
+    """
+    agreed = {m.task: m.judgements for m in measure(judged_tasks(project)) if m.value == 0 and m.judgements >= AGREE}
+    newest = sorted(agreed, reverse=True)[: 4 * limit]
+    found = _candidates(Task.objects.filter(pk__in=newest))
+    return [Candidate(task, tiers, agreed[task.pk], f"{agreed[task.pk]} people agree") for task, tiers in found][:limit]
+
+
+def adjudicated_tasks(project: Project, limit: int = 20) -> list[Candidate]:
+    """Adjudications that are done, the newest first; those whose prompt has a gold item are left out."""
+    done = Task.objects.filter(queue__project=project, adjudicates__isnull=False)
+    newest = done.filter(comparisons__withdrawn_at=None, comparisons__isnull=False).distinct().order_by("-pk")
+    found = _candidates(Task.objects.filter(pk__in=list(newest.values_list("pk", flat=True)[: 4 * limit])))
+    return [Candidate(task, tiers, 1, "Adjudicated") for task, tiers in found][:limit]
+
+
+def _candidates(tasks: QuerySet[Task]) -> list[tuple[Task, Tiers]]:
+    """Tasks without gold on their prompt, each with its newest standing ranking, where that orders any answers."""
+    has_gold = Task.objects.filter(prompt=OuterRef("prompt"), gold__isnull=False, gold__retired_at=None)
+    found = tasks.exclude(Exists(has_gold)).select_related("prompt", "queue", "adjudicates__queue").order_by("-pk")
+    rankings = dict(
+        Comparison.objects.filter(task__in=found, withdrawn_at=None, surplus=False)
+        .order_by("id")
+        .values_list("task", "tiers")
+    )
+    return [(task, rankings[task.pk]) for task in found if pairs(rankings.get(task.pk, []))]

@@ -7,7 +7,8 @@ from django.db.models import Avg, Count, Exists, OuterRef, Q, Subquery
 from django.utils import timezone
 
 from annotation.journal import record
-from annotation.models import GoldResult, Queue, Standing
+from annotation.models import GoldResult, Kind, Queue, Standing
+from studio.access import EXPERTS
 from studio.models import Membership, Project, User
 
 Status = Standing.Status
@@ -33,16 +34,19 @@ def check_may_work(queue: Queue, user: User) -> None:
             standing_reason=Subquery(standing.values("reason")[:1]),
             no_consent=Exists(standing.filter(consent_withdrawn_at__isnull=False)),
             known=Subquery(member.values("skills")[:1]),
+            role=Subquery(member.values("role")[:1]),
             is_reserved=Exists(reserved),
             is_named=Exists(reserved.filter(user=user.pk)),
         )
-        .values("standing", "standing_reason", "no_consent", "known", "is_reserved", "is_named")
+        .values("standing", "standing_reason", "no_consent", "known", "role", "is_reserved", "is_named")
         .get()
     )
     if facts["standing"] in (Status.PAUSED, Status.EXCLUDED):
         raise MayNotWork(_stopped(facts["standing"], facts["standing_reason"]))
     if facts["no_consent"]:
         raise MayNotWork("You have withdrawn your consent to the use of your work, so no work is given to you.")
+    if queue.kind == Kind.ADJUDICATE and facts["role"] not in EXPERTS:
+        raise MayNotWork("Disagreements are settled by subject-matter experts and engineers.")
     if facts["is_reserved"] and not facts["is_named"]:
         raise MayNotWork(f"The queue '{queue.name}' is kept for other people.")
     if queue.skill and queue.skill not in (facts["known"] or []):
