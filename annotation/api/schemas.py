@@ -108,6 +108,16 @@ class SubmitIn(Schema):
     ratings: dict[Text, int] = {}
     flags: dict[Text, list[Text]] = {}
     rationale: Text = ""
+    second_look: Text = Field("", max_length=300, description="Why somebody should look at it again.")
+    next: bool = Field(False, description="Claim the queue's next task for me in the same request.")
+
+
+class FeedbackOut(Schema):
+    accuracy: float = Field(..., description="Share of the known pairs that were ranked the right way.")
+    right: str = Field(..., description="The right order in this claim's letters: B › A = C.")
+    explanation: str
+    calibration: str
+    passed: bool | None
 
 
 class LabelOut(Schema):
@@ -116,6 +126,9 @@ class LabelOut(Schema):
     label: int = Field(..., description="Id of the demonstration or comparison.")
     surplus: bool = Field(..., description="The claim had expired and its place was taken: kept, but not counted.")
     guideline_version: int | None
+    feedback: FeedbackOut | None = Field(None, description="How it did on a known answer, where the queue tells.")
+    next: ClaimOut | None = Field(None, description="The next claim, where it was asked for and there is one.")
+    next_refused: str = ""
 
 
 class ReleaseIn(Schema):
@@ -131,6 +144,89 @@ class DraftIn(Schema):
 
 class DraftOut(Schema):
     saved_at: datetime
+
+
+class RankedOut(Schema):
+    id: int
+    text: str
+    model: int | None = Field(..., description="The artifact that wrote it, where that is told.")
+
+
+class LabelBase(Schema):
+    id: int
+    prompt: int
+    annotator: str
+    created_at: datetime
+    guideline_version: int | None
+    revision: int
+    surplus: bool
+    withdrawn: bool
+    seconds: float | None
+
+
+class ComparisonOut(LabelBase):
+    tiers: list[list[int]] = Field(..., description="Ids of completions, best tier first.")
+    unrankable: list[int]
+    shown_order: list[int]
+    strength: int | None
+    ratings: dict[str, int]
+    flags: dict[str, list[str]]
+    rationale: str
+    completions: list[RankedOut]
+
+    @classmethod
+    def of(cls, label: Comparison, *, tells_models: bool) -> ComparisonOut:
+        return cls(
+            **_label_base(label),
+            tiers=label.tiers,
+            unrankable=label.unrankable,
+            shown_order=label.shown_order,
+            strength=label.strength,
+            ratings=label.ratings,
+            flags=label.flags,
+            rationale=label.rationale,
+            completions=[
+                RankedOut(id=c.pk, text=c.text, model=c.model_id if tells_models else None)
+                for c in label.completions.all()
+            ],
+        )
+
+
+class DemonstrationOut(LabelBase):
+    text: str
+    reasoning: str
+
+    @classmethod
+    def of(cls, label: Demonstration) -> DemonstrationOut:
+        return cls(**_label_base(label), text=label.completion.text, reasoning=label.reasoning)
+
+
+class ComparisonPage(Schema):
+    items: list[ComparisonOut]
+    next: int | None = Field(..., description="Send it as `after` for the next page; null on the last.")
+
+
+class DemonstrationPage(Schema):
+    items: list[DemonstrationOut]
+    next: int | None = Field(..., description="Send it as `after` for the next page; null on the last.")
+
+
+def _label_base(label: Demonstration | Comparison) -> dict[str, Any]:
+    return {
+        "id": label.pk,
+        "prompt": label.prompt_id,
+        "annotator": label.annotator.username,
+        "created_at": label.created_at,
+        "guideline_version": label.guideline.version if label.guideline else None,
+        "revision": label.revision,
+        "surplus": label.surplus,
+        "withdrawn": label.is_withdrawn,
+        "seconds": label.seconds,
+    }
+
+
+class ReasonIn(Schema):
+    reason: Text = Field(..., min_length=1, max_length=300)
 
 
 class FailureClassOut(Schema):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from django.http import Http404, HttpRequest
 from ninja import Header, Router
 
-from annotation import queue, submit
+from annotation import gold, queue, submit
 from annotation.api.auth import READ_OR_WORK, WORK, member
 from annotation.api.schemas import (
     REFUSED,
@@ -15,6 +16,7 @@ from annotation.api.schemas import (
     DraftIn,
     DraftOut,
     ErrorOut,
+    FeedbackOut,
     LabelOut,
     QueueOut,
     ReleaseIn,
@@ -25,6 +27,7 @@ from annotation.api.schemas import (
     queue_out,
 )
 from annotation.models import Claim, Kind, Queue
+from annotation.standing import MayNotWork
 
 router = Router(tags=["work"])
 
@@ -62,6 +65,7 @@ def submit_claim(
     """Hand in your answer. The same key gives the same label again, and is refused with another answer.
 
     After the claim expired the answer still counts while the task has a free place, and is kept as surplus after that.
+    With `next` the queue's next task comes back in the same answer, or `next_refused` says why there is none.
     """
     mine = find_claim(request, claim_id)
     if mine.task.kind == Kind.DEMONSTRATE:
@@ -81,7 +85,16 @@ def submit_claim(
             rationale=body.rationale,
             key=idempotency_key,
         )
-    return 201, label_out(label)
+    answer = label_out(label)
+    if body.next:
+        try:
+            claimed = queue.claim_next(mine.task.queue, request.user)
+            answer.next = None if claimed is None else read_claim(claimed.pk)
+        except MayNotWork as refusal:
+            answer.next_refused = str(refusal)
+    if told := gold.feedback(mine):
+        answer.feedback = FeedbackOut(**asdict(told))
+    return 201, answer
 
 
 @router.post("/claims/{claim_id}/release", auth=WORK, response={204: None, 409: ErrorOut, **REFUSED})

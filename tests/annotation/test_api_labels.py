@@ -1,0 +1,91 @@
+"""Labels over the API: own ones for everybody, all for engineers, blind while judging; withdrawn, never deleted."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from django.test import Client
+
+from annotation.models import Comparison, Demonstration
+from annotation.queue import claim_next
+from annotation.submit import submit_demonstration, submit_ranking
+from studio.models import ApiToken
+
+API = "/api/v1"
+
+
+@pytest.fixture
+def call():
+    def send(user, method, path, body=None):
+        headers = {"Authorization": f"Bearer {ApiToken.issue(user, 'test')[1]}"}
+        text = "" if body is None else json.dumps(body)
+        return Client().generic(method, API + path, text, content_type="application/json", headers=headers)
+
+    return send
+
+
+@pytest.fixture
+def rankings(rank_queue, annotator, sme) -> list[Comparison]:
+    """Two by the annotator, one by the SME."""
+    return [
+        submit_ranking(claim_next(rank_queue, user), [["b"], ["a", "c"]], rationale="It runs.")
+        for user in (annotator, annotator, sme)
+    ]
+
+
+def test_comparisons_in_pages(call, engineer, rankings):
+    first = call(engineer, "GET", "/projects/helpdesk/comparisons?limit=2").json()
+    assert [item["id"] for item in first["items"]] == [c.pk for c in rankings[:2]]
+    second = call(engineer, "GET", f"/projects/helpdesk/comparisons?limit=2&after={first['next']}").json()
+    assert [item["id"] for item in second["items"]] == [rankings[2].pk]
+    assert second["next"] is None
+    item = first["items"][0]
+    assert item["tiers"] == rankings[0].tiers and item["shown_order"] == rankings[0].shown_order
+    assert (item["annotator"], item["rationale"], item["withdrawn"]) == ("annotator", "It runs.", False)
+    assert {c["id"] for c in item["completions"]} == set(rankings[0].shown_order)
+    assert all(c["model"] for c in item["completions"])
+
+
+def test_others_see_their_own_without_models(call, annotator, sme, rankings):
+    mine = call(annotator, "GET", "/projects/helpdesk/comparisons").json()["items"]
+    assert [item["id"] for item in mine] == [c.pk for c in rankings[:2]]
+    theirs = call(sme, "GET", "/projects/helpdesk/comparisons").json()["items"]
+    assert [item["id"] for item in theirs] == [rankings[2].pk]
+    assert all(c["model"] is None for item in mine + theirs for c in item["completions"])
+
+
+def test_models_stay_hidden_from_an_engineer_who_is_judging(call, engineer, rank_queue, rankings):
+    claim = claim_next(rank_queue, engineer)
+    items = call(engineer, "GET", "/projects/helpdesk/comparisons").json()["items"]
+    told = {item["prompt"]: all(c["model"] for c in item["completions"]) for item in items}
+    assert told == {c.prompt_id: c.prompt_id != claim.task.prompt_id for c in rankings}
+
+
+def test_demonstrations(call, engineer, annotator, sme, write_queue):
+    label = submit_demonstration(claim_next(write_queue, annotator), "Call reversed().", reasoning="Lazy.")
+    (item,) = call(engineer, "GET", "/projects/helpdesk/demonstrations").json()["items"]
+    assert (item["id"], item["text"], item["reasoning"]) == (label.pk, "Call reversed().", "Lazy.")
+    assert call(sme, "GET", "/projects/helpdesk/demonstrations").json()["items"] == []
+
+
+def test_withdrawing(call, annotator, sme, engineer, write_queue, rankings):
+    path = f"/comparisons/{rankings[0].pk}/withdraw"
+    assert call(sme, "POST", path, {"reason": "No"}).status_code == 403
+    assert call(annotator, "POST", path, {"reason": ""}).status_code == 422
+    assert call(annotator, "POST", path, {"reason": "Wrong order"}).status_code == 204
+    again = call(annotator, "POST", path, {"reason": "Wrong order"})
+    assert again.status_code == 422 and "withdrawn already" in again.json()["detail"]
+    label = Comparison.objects.get(pk=rankings[0].pk)
+    assert (label.withdrawn_by, label.withdrawn_reason) == (annotator, "Wrong order")
+
+    demonstration = submit_demonstration(claim_next(write_queue, annotator), "Call reversed().")
+    path = f"/demonstrations/{demonstration.pk}/withdraw"
+    assert call(engineer, "POST", path, {"reason": "Against the guideline"}).status_code == 204
+    assert Demonstration.objects.get(pk=demonstration.pk).withdrawn_by == engineer
+
+
+def test_outsiders_learn_nothing(call, outsider, rankings):
+    assert call(outsider, "GET", "/projects/helpdesk/comparisons").status_code == 404
+    assert call(outsider, "GET", "/projects/helpdesk/demonstrations").status_code == 404
+    assert call(outsider, "POST", f"/comparisons/{rankings[0].pk}/withdraw", {"reason": "x"}).status_code == 404
