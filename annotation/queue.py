@@ -88,7 +88,7 @@ def resume(queue: Queue, annotator: User) -> Claim | None:
         return None
     claim.task.queue = queue
     if claim.paused_at is not None:
-        resume_clock(claim)
+        go_on(claim)
     expires_at = timezone.now() + timedelta(minutes=queue.lease_minutes)
     guideline = queue.project.guideline
     renewed = Claim.objects.filter(pk=claim.pk, status=Claim.Status.LIVE).update(
@@ -157,14 +157,14 @@ def _put_off(queue: Queue, annotator: User) -> Slot | None:
         Q(status__in=[Claim.Status.LIVE, Claim.Status.SUBMITTED]) | Q(skip__in=NOT_AGAIN)
     )
     for task in later.filter(~Exists(closed)).values_list("task", flat=True):
-        free = _free_places(task, annotator)
+        free = free_places(task, annotator)
         slot = _lock_first(free)
         if slot is not None:
             return slot
     return None
 
 
-def _free_places(task: int, annotator: User) -> QuerySet[Slot]:
+def free_places(task: int, annotator: User) -> QuerySet[Slot]:
     """The free places of a task that this person may have: first the one that is kept for them."""
     free = Slot.objects.filter(task=task, status=Slot.Status.FREE)
     free = free.filter(Q(assignee=None) | Q(assignee=annotator)).order_by(F("assignee").asc(nulls_last=True), "number")
@@ -226,7 +226,7 @@ def claim_task(task: Task, annotator: User) -> Claim | None:
     for _ in range(ATTEMPTS):
         try:
             with transaction.atomic():
-                slot = _lock_first(_free_places(task.pk, annotator))
+                slot = _lock_first(free_places(task.pk, annotator))
                 return None if slot is None else _take(slot, task.queue, annotator)
         except Taken:
             continue
@@ -266,7 +266,7 @@ def pause(claim: Claim) -> bool:
     return True
 
 
-def resume_clock(claim: Claim) -> bool:
+def go_on(claim: Claim) -> bool:
     """Let the clock of a paused claim go on, with a fresh lease where it is live. False when none stood still."""
     claim.refresh_from_db(fields=["paused_at", "paused_seconds", "expires_at"])
     if claim.paused_at is None:

@@ -12,13 +12,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from django.db import IntegrityError, transaction
+from django.db.models import Exists, OuterRef
 from django.utils import timezone
 from rapidfuzz.distance import Levenshtein
 
 from annotation.comparisons import check_tiers
+from annotation.gold import after_submit
 from annotation.instrument import check_demonstration, check_ranking, instrument_of
+from annotation.journal import record
 from annotation.models import Claim, Comparison, Completion, Demonstration, Draft, Kind, Prompt, Slot, Strength, Task
-from annotation.queue import free_slot
+from annotation.queue import free_places, free_slot, renew
 from annotation.revisions import rewrite
 
 LONGEST = 100_000  # characters of an answer, reasoning or rationale
@@ -135,9 +138,10 @@ def submit_ranking(
 
     def make(common: dict[str, Any]) -> Comparison:
         comparison = Comparison.objects.create(
-            task=claim.task, review=claim.task.review, shown_order=claim.shown_order, **content, **common
+            task=claim.task, review_id=claim.task.review_id, shown_order=claim.shown_order, **content, **common
         )
-        comparison.completions.set(claim.shown_order)
+        through = Comparison.completions.through
+        through.objects.bulk_create([through(comparison=comparison, completion_id=pk) for pk in claim.shown_order])
         return comparison
 
     extra = {"second_look": note, "unchanged": is_unchanged(content["tiers"], claim.shown_order)}
@@ -216,21 +220,28 @@ def _submit(
     if len(key) > 100:
         raise ValueError("An idempotency key has at most 100 characters.")
     digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
-    for _ in range(3):  # once more when the same answer, or a claim of this person on this task, came in meanwhile
-        earlier = _earlier_label(claim, key, digest)
-        if earlier is not None:
+    # At first as if nothing stood in the way, which is nearly always so and then needs no look; the database's own
+    # conditions refuse the rest. Then once more, for what may have come in meanwhile.
+    for attempt in range(4):
+        if attempt and (earlier := _earlier_label(claim, key, digest)):
             return earlier
         try:
             with transaction.atomic():
                 surplus = _finish_claim(claim, key, digest)
                 fields = {**_common_fields(claim, surplus), **extra}
-                label = _renew(claim, content, fields) or make(fields)
+                label = (_renew(claim, content, fields) if attempt else None) or make(fields)
                 Draft.objects.filter(claim=claim).delete()
+                record(claim.task.prompt.project_id, claim.annotator, "submitted", label, **_detail(surplus))
+                after_submit(claim, label)
         except (IntegrityError, _Meanwhile):
             continue
         _close_when_done(claim.task_id)
         return label
     raise AlreadySubmitted("This task was worked on somewhere else at the same moment. Reload and look at it again.")
+
+
+def _detail(surplus: bool) -> dict[str, bool]:
+    return {"surplus": True} if surplus else {}
 
 
 def _renew(claim: Claim, content: dict[str, Any], fields: dict[str, Any]) -> Label | None:
@@ -295,10 +306,11 @@ def _give_up_later_claim(claim: Claim) -> None:
 
 
 def _take_free_place(claim: Claim) -> bool:
-    free = Slot.objects.filter(task=claim.task_id, status=Slot.Status.FREE)
+    free = free_places(claim.task_id, claim.annotator)
     # skip_locked only keeps PostgreSQL from waiting for somebody who is just claiming; the UPDATE decides.
-    for slot in free.select_for_update(skip_locked=True).values_list("id", flat=True):
-        if free.filter(pk=slot).update(status=Slot.Status.DONE, claim=claim) == 1:
+    for slot in free.select_for_update(skip_locked=True):
+        found = Slot.objects.filter(pk=slot.pk, status=Slot.Status.FREE)
+        if found.update(status=Slot.Status.DONE, claim=claim) == 1:
             return True
     return False
 
@@ -308,7 +320,7 @@ def _common_fields(claim: Claim, surplus: bool) -> dict[str, Any]:
         "prompt": claim.task.prompt,
         "claim": claim,
         "annotator": claim.annotator,
-        "round": claim.task.round,
+        "round_id": claim.task.round_id,
         "guideline": claim.guideline,
         "surplus": surplus,
         "seconds": worked_seconds(claim),
@@ -324,12 +336,15 @@ def worked_seconds(claim: Claim) -> float:
 
 def _close_when_done(task_id: int) -> None:
     """After the commit: of two people who finish a task together, the later one sees both."""
-    if not Slot.objects.filter(task=task_id).exclude(status=Slot.Status.DONE).exists():
-        Task.objects.filter(pk=task_id, status=Task.Status.OPEN).update(status=Task.Status.CLOSED)
+    waiting = Slot.objects.filter(
+        task=OuterRef("pk"), status__in=[Slot.Status.FREE, Slot.Status.CLAIMED, Slot.Status.AWAY]
+    )
+    done = Task.objects.filter(~Exists(waiting), pk=task_id, status=Task.Status.OPEN)
+    done.update(status=Task.Status.CLOSED)
 
 
 def save_draft(claim: Claim, content: dict[str, Any]) -> Draft:
-    """Keep what was typed so far; the last save counts. Raises ValueError when the claim has its answer already."""
+    """Keep what was typed so far (the last save counts) and the lease going. Raises AlreadySubmitted, ValueError."""
     if Claim.objects.filter(pk=claim.pk, status=Claim.Status.SUBMITTED).exists():
         raise AlreadySubmitted("This task has your answer already.")
     written = json.dumps(content)
@@ -337,4 +352,6 @@ def save_draft(claim: Claim, content: dict[str, Any]) -> Draft:
         raise ValueError("The draft is too long to be saved.")
     if "\\u0000" in written:
         raise ValueError("The draft contains a NUL character, which no text has: remove it.")
-    return Draft.objects.update_or_create(claim=claim, defaults={"content": content})[0]
+    draft = Draft.objects.update_or_create(claim=claim, defaults={"content": content})[0]
+    renew(claim)
+    return draft
