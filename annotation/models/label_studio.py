@@ -15,12 +15,24 @@ User = settings.AUTH_USER_MODEL
 class LabelStudioLink(models.Model):
     """The server and its key come from the environment; the row says which project there belongs to which queue."""
 
+    class Act(models.TextChoices):
+        PUSH = "push", "Sending tasks"
+        PULL = "pull", "Fetching annotations"
+
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="label_studio_links")
     queue = models.OneToOneField(Queue, on_delete=models.PROTECT, related_name="label_studio_link")
+    server = models.CharField(
+        max_length=200, blank=True, help_text="Whose project it is: its ids mean nothing to another server."
+    )
     remote_project = models.PositiveIntegerField(null=True, blank=True)
+    is_active = models.BooleanField(default=True, help_text="While it is, the queue's free places are away.")
     title = models.CharField(max_length=120)
     pulled_until = models.DateTimeField(null=True, blank=True, help_text="Newest update that has been pulled.")
     last_report = models.JSONField(default=dict, help_text="Counts and complaints of the last push or pull.")
+    act = models.CharField(max_length=4, choices=Act.choices, blank=True, help_text="What goes on; one at a time.")
+    heartbeat_at = models.DateTimeField(null=True, blank=True, help_text="Of what goes on.")
+    done = models.PositiveIntegerField(default=0)
+    total = models.PositiveIntegerField(null=True, blank=True)
     created_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="label_studio_links")
     created_at = models.DateTimeField(auto_now_add=True)
 

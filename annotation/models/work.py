@@ -227,7 +227,7 @@ class Slot(models.Model):
         FREE = "free", "Free"
         CLAIMED = "claimed", "Claimed"
         DONE = "done", "Done"
-        AWAY = "away", "With a vendor"
+        AWAY = "away", "With a vendor or in Label Studio"
         WITHDRAWN = "withdrawn", "Withdrawn"
 
     task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="slots")
