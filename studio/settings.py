@@ -178,9 +178,13 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 # A run may take weeks; what a worker held when it died is re-sent from the database, not by Redis.
 CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 90 * 24 * 3600}
 CELERY_TASK_DEFAULT_QUEUE = "cpu"
+CELERY_IMPORTS = ["annotation.imports.tasks"]
 CELERY_BEAT_SCHEDULE_FILENAME = str(VAR / "celerybeat-schedule")
 CELERY_BEAT_SCHEDULE = {
     "recover-runs": {"task": "studio.runs.tasks.recover_runs", "schedule": 5.0, "options": {"expires": 5}},
+    "recover-imports": {
+        "task": "annotation.imports.tasks.recover_imports", "schedule": 15.0, "options": {"expires": 15}
+    },
 }
 
 # Runs
@@ -191,6 +195,7 @@ RECIPES = [
     "training.recipes.import_model",
     "training.recipes.sft",
     "training.recipes.reward_model",
+    "training.recipes.score",
     "training.recipes.ppo",
     "training.recipes.sample",
     "training.recipes.train_scorer",

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 KINDS = ("corpus", "tokenizer", "dataset", "model", "reward_model", "scorer", "completions", "report")
-DATASET_TYPES = ("text", "demonstrations", "comparisons", "prompts", "labelled")
+UPLOAD_TYPES = ("text", "demonstrations", "comparisons", "prompts", "labelled")
+DATASET_TYPES = (*UPLOAD_TYPES, "completions", "scores")  # the last two only come from the studio itself
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class Input:
     """One input role of a recipe: which kind of artifact it takes.
 
     `dataset_type` narrows kind "dataset": text, demonstrations (prompt+completion), comparisons (prompt, chosen,
-    rejected), prompts (prompt only) or labelled (text + label columns).
+    rejected), prompts (prompt only), labelled (text + label columns), completions (prompt+completion with ids) or
+    scores (a reward for each completion).
     """
 
     kind: str

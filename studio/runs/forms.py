@@ -16,7 +16,7 @@ from django.conf import settings
 
 from studio.models import Project
 from studio.runs import registry
-from studio.runs.contract import DATASET_TYPES, ConfigError, Input, Option, Recipe, options
+from studio.runs.contract import UPLOAD_TYPES, ConfigError, Input, Option, Recipe, options
 from studio.runs.models import Artifact, Run
 from studio.runs.uploads import Source
 from studio.web.templatetags.studio import filesize
@@ -273,7 +273,7 @@ class UploadForm(forms.Form):
         return {split: Source(file.name, file.file) if file else None for split, file in files.items()}
 
 
-assert {value for value, _ in UploadForm.base_fields["dataset_type"].choices} == set(DATASET_TYPES)
+assert {value for value, _ in UploadForm.base_fields["dataset_type"].choices} == set(UPLOAD_TYPES)
 
 
 class RunFilter(forms.Form):

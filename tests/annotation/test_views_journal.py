@@ -1,4 +1,4 @@
-"""The journal's page and its export, and what a label's own page says. Works / bad input / wrong role / wrong method."""
+"""The journal's page and export, and what a label's page says: works / bad input / wrong role / wrong method."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_pages_follow_the_number_of_the_entry_not_their_count(project, engineer,
 
 
 def test_pages_cost_the_same_however_long_the_journal(project, engineer, client_for, django_assert_max_num_queries):
-    for n in range(60):
+    for _ in range(60):
         record(project, engineer, "edited", person=engineer)
     client = client_for(engineer)
     with django_assert_max_num_queries(8):
