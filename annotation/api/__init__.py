@@ -15,7 +15,7 @@ from ninja import NinjaAPI
 from ninja.errors import Throttled
 
 from annotation import submit
-from annotation.api import failures, labels, projects, work
+from annotation.api import exchange, failures, labels, projects, quality, work
 from annotation.api.auth import READ
 from annotation.api.throttle import PerPerson
 
@@ -28,7 +28,7 @@ api = NinjaAPI(
     auth=READ,
     throttle=PerPerson(),
 )
-for part in (projects, work, labels, failures):
+for part in (projects, work, labels, failures, exchange, quality):
     api.add_router("", part.router)
 
 

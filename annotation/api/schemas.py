@@ -229,6 +229,26 @@ class ReasonIn(Schema):
     reason: Text = Field(..., min_length=1, max_length=300)
 
 
+class ImportOut(Schema):
+    id: int
+    name: str
+    format: str
+    status: str
+    sha256: str
+    rows_done: int
+    rows_total: int | None
+    counts: dict[str, Any]
+    error: str
+
+
+class DatasetOut(Schema):
+    id: int
+    name: str
+    sha256: str
+    metadata: dict[str, Any]
+    created_at: datetime
+
+
 class FailureClassOut(Schema):
     id: int
     name: str

@@ -1,0 +1,101 @@
+"""Files in and datasets out, for engineers."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from django.conf import settings
+from django.http import Http404, HttpRequest
+from ninja import Field, File, Form, Router, Schema
+from ninja.files import UploadedFile
+
+from annotation import datasets
+from annotation.api.auth import EXPORT, IMPORT, READ, member, scoped
+from annotation.api.schemas import REFUSED, DatasetOut, ImportOut, Text
+from annotation.imports import batches
+from annotation.imports.undo import undo
+from annotation.models import ImportBatch
+from studio.access import ENGINEERS
+from studio.models import Scope
+from studio.runs.models import Artifact
+
+router = Router(tags=["exchange"])
+SEE_IMPORTS = scoped(Scope.READ, Scope.IMPORT)
+LISTED = 200
+
+
+class ImportOptions(Schema):
+    format: Text = Field("", description="Left empty, the content decides: hh_rlhf, open_assistant, alpaca, columns …")
+    split: Literal["hash", "train", "test"] = Field("hash", description="For every new prompt; hash: by its question.")
+    test_fraction: float = Field(0.2, ge=0, le=1, description="Share held out where the hash decides.")
+    cluster: Text = Field("", max_length=80, description="For prompts whose row names none.")
+    licence: Text = Field("", max_length=200)
+    source: Text = Field("", max_length=200)
+    skip_bad: bool = Field(False, description="Leave bad rows out and list them, instead of refusing the file.")
+    confirm: bool = Field(True, description="false: only keep the file; somebody looks at its preview on the page.")
+
+
+@router.post("/projects/{slug}/imports", auth=IMPORT, response={202: ImportOut, **REFUSED})
+def add_import(request: HttpRequest, slug: Text, file: File[UploadedFile], options: Form[ImportOptions]) -> Any:
+    """Bring a file in: read row by row in the background, it shows as a whole or, with a bad row, not at all."""
+    project = member(request, slug, ENGINEERS).project
+    if file.size > settings.MAX_UPLOAD_BYTES:
+        raise ValueError(f"The file has {file.size:,} bytes; at most {settings.MAX_UPLOAD_BYTES:,} are taken.")
+    batch = batches.keep_upload(project, request.user, file.name or "upload", file.chunks())
+    batches.choose(batch, options.format or batch.format, **options.dict(exclude={"format", "confirm"}))
+    if options.confirm:
+        batches.confirm(batch)
+    return 202, batch
+
+
+@router.get("/projects/{slug}/imports", auth=SEE_IMPORTS, response={200: list[ImportOut], **REFUSED})
+def list_imports(request: HttpRequest, slug: Text) -> Any:
+    """The newest imports with how far they are."""
+    project = member(request, slug, ENGINEERS).project
+    return list(ImportBatch.objects.filter(project=project)[:LISTED])
+
+
+@router.get("/imports/{batch_id}", auth=SEE_IMPORTS, response={200: ImportOut, **REFUSED})
+def show_import(request: HttpRequest, batch_id: int) -> Any:
+    """One import: its status, how many rows are read, what it added, and why it failed."""
+    return find_batch(request, batch_id)
+
+
+@router.post("/imports/{batch_id}/undo", auth=IMPORT, response={202: ImportOut, **REFUSED})
+def undo_import(request: HttpRequest, batch_id: int) -> Any:
+    """Take a whole import back; refused when other work was built on it."""
+    batch = find_batch(request, batch_id)
+    undo(batch, request.user)
+    batch.refresh_from_db()
+    return 202, batch
+
+
+def find_batch(request: HttpRequest, batch_id: int) -> ImportBatch:
+    found = ImportBatch.objects.select_related("project").filter(pk=batch_id, project__members=request.user).first()
+    if found is None:
+        raise Http404("There is no such import, or you are not a member of its project.")
+    member(request, found.project, ENGINEERS)
+    return found
+
+
+@router.get("/projects/{slug}/datasets", auth=READ, response={200: list[DatasetOut], **REFUSED})
+def list_datasets(request: HttpRequest, slug: Text) -> Any:
+    """The newest frozen datasets."""
+    project = member(request, slug, ENGINEERS).project
+    return list(Artifact.objects.filter(project=project, kind=Artifact.Kind.DATASET).order_by("-id")[:LISTED])
+
+
+class FreezeIn(Schema):
+    kind: Literal["demonstrations", "comparisons", "prompts"]
+    name: Text = Field("", max_length=160)
+    test_fraction: float = Field(0.1, ge=0, le=0.5)
+
+
+@router.post("/projects/{slug}/datasets", auth=EXPORT, response={201: DatasetOut, **REFUSED})
+def freeze_dataset(request: HttpRequest, slug: Text, body: FreezeIn) -> Any:
+    """Freeze the labels of now into an immutable dataset, each row tied to its label."""
+    project = member(request, slug, ENGINEERS).project
+    if body.kind == "prompts":
+        return 201, datasets.freeze_prompts(project, request.user, name=body.name)
+    freeze = datasets.freeze_demonstrations if body.kind == "demonstrations" else datasets.freeze_comparisons
+    return 201, freeze(project, request.user, name=body.name, test_fraction=body.test_fraction)
