@@ -7,7 +7,7 @@ from django.db import models
 
 from annotation.models.labels import Comparison, Demonstration
 from annotation.models.work import Claim, Queue, Task
-from studio.models import Project
+from studio.models import Guideline, Project
 
 User = settings.AUTH_USER_MODEL
 
@@ -27,6 +27,10 @@ class LabelStudioLink(models.Model):
     remote_project = models.PositiveIntegerField(null=True, blank=True)
     is_active = models.BooleanField(default=True, help_text="While it is, the queue's free places are away.")
     title = models.CharField(max_length=120)
+    guideline = models.ForeignKey(
+        Guideline, null=True, blank=True, on_delete=models.PROTECT, related_name="+",
+        help_text="The version that its people are shown.",
+    )  # fmt: skip
     pulled_until = models.DateTimeField(null=True, blank=True, help_text="Newest update that has been pulled.")
     last_report = models.JSONField(default=dict, help_text="Counts and complaints of the last push or pull.")
     act = models.CharField(max_length=4, choices=Act.choices, blank=True, help_text="What goes on; one at a time.")
