@@ -1,0 +1,165 @@
+"""Who may do what over the API: one matrix of every operation × role × membership × scope, against the real thing.
+
+An operation that is missing here fails the first test. Each caller is sent to their own claim or label where an
+operation is about those, so a refusal means the role.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+
+from annotation.api import api
+from annotation.models import ImportBatch, Kind
+from annotation.queue import claim_next
+from annotation.submit import submit_demonstration, submit_ranking
+from annotation.tasks import add_demonstration_tasks, add_tasks, find_queue
+from studio.models import ApiToken, Role, Scope, User
+
+ALL = set(Role.values)
+EXPERTS = ALL - {Role.ANNOTATOR}
+ENGINEERS = {Role.ENGINEER, Role.OWNER}
+RANKING = {"tiers": [["a"], ["b"], ["c"]]}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Who may call an operation, with which scope, and a body that it takes. `file`: sent as a form with a file."""
+
+    roles: set[str]
+    scopes: set[str]
+    body: dict | None = None
+    file: bool = False
+    headers: dict[str, str] = field(default_factory=dict)
+    listing: bool = False  # bound to no project: outsiders get their own, empty, list
+
+
+READING, WORKING = {"read"}, {"annotate"}
+EITHER = READING | WORKING
+FAILURE = {"name": "Invents a function", "description": "", "severity": 2}
+RULES = {
+    "GET /projects": Rule(ALL, EITHER, listing=True),
+    "GET /projects/{slug}/guideline": Rule(ALL, EITHER),
+    "GET /projects/{slug}/prompts": Rule(ALL, READING),
+    "POST /projects/{slug}/prompts": Rule(ENGINEERS, {"import"}, {"prompts": [{"prompt": "How?"}]}),
+    "GET /queues": Rule(ALL, EITHER, listing=True),
+    "POST /queues/{queue_id}/claim": Rule(ALL, WORKING),
+    "GET /claims/{claim_id}": Rule(ALL, EITHER),
+    "POST /claims/{claim_id}/submit": Rule(ALL, WORKING, RANKING, headers={"Idempotency-Key": "k"}),
+    "POST /claims/{claim_id}/release": Rule(ALL, WORKING, {"skip": "later"}),
+    "PUT /claims/{claim_id}/draft": Rule(ALL, WORKING, {"content": {"fields": {}}}),
+    "GET /projects/{slug}/comparisons": Rule(ALL, EITHER),
+    "GET /projects/{slug}/demonstrations": Rule(ALL, EITHER),
+    "POST /comparisons/{comparison_id}/withdraw": Rule(ALL, {"annotate", "manage"}, {"reason": "Mistaken"}),
+    "POST /demonstrations/{demonstration_id}/withdraw": Rule(ALL, {"annotate", "manage"}, {"reason": "Mistaken"}),
+    "GET /projects/{slug}/failure-classes": Rule(ALL, READING),
+    "POST /projects/{slug}/failure-classes": Rule(EXPERTS, WORKING, FAILURE),
+    "POST /failure-classes/{class_id}/examples": Rule(EXPERTS, WORKING, {"correction": "So.", "completion": 0}),
+    "POST /projects/{slug}/imports": Rule(ENGINEERS, {"import"}, file=True),
+    "GET /projects/{slug}/imports": Rule(ENGINEERS, {"read", "import"}),
+    "GET /imports/{batch_id}": Rule(ENGINEERS, {"read", "import"}),
+    "POST /imports/{batch_id}/undo": Rule(ENGINEERS, {"import"}),
+    "GET /projects/{slug}/datasets": Rule(ENGINEERS, READING),
+    "POST /projects/{slug}/datasets": Rule(ENGINEERS, {"export"}, {"kind": "prompts"}),
+    "GET /projects/{slug}/agreement": Rule(ENGINEERS, READING),
+}
+
+
+def operations() -> set[str]:
+    paths = api.get_openapi_schema()["paths"]
+    return {f"{method.upper()} {path.removeprefix('/api/v1')}" for path, found in paths.items() for method in found}
+
+
+def test_every_operation_has_a_rule():
+    named = {
+        rule.replace("{comparison_id}", "{label_id}").replace("{demonstration_id}", "{label_id}") for rule in RULES
+    }
+    assert operations() == named
+
+
+@pytest.fixture
+def cast(annotator, sme, engineer, owner, outsider) -> dict[str, User]:
+    """By role; "outsider" is signed in and a member of nothing."""
+    return {"annotator": annotator, "sme": sme, "engineer": engineer, "owner": owner, "outsider": outsider}
+
+
+@pytest.fixture
+def send(project, guideline, prompts, answers, engineer, var) -> Callable:
+    """Call an operation on things that exist, the caller's own where it is about those; returns the status."""
+    from annotation import failures
+
+    failure_class = failures.add_class(project, "Wrong syntax", engineer)
+    rank_queue, write_queue = find_queue(project, Kind.RANK), find_queue(project, Kind.DEMONSTRATE)
+
+    def new_batch() -> ImportBatch:
+        return ImportBatch.objects.create(
+            project=project, format="columns", name="a.jsonl", sha256="0" * 64, status="visible", created_by=engineer
+        )
+
+    def own(operation: str, user: User) -> dict[str, object]:
+        owner = user if project.members.filter(pk=user.pk).exists() else engineer
+        ids = {"slug": project.slug, "queue_id": rank_queue.pk, "class_id": failure_class.pk}
+        if "{batch_id}" in operation:
+            ImportBatch.objects.update(status="undone")  # one at a time may be on its way
+            ids["batch_id"] = new_batch().pk
+        add_tasks(rank_queue, [(prompts[0], answers[0])])
+        add_demonstration_tasks(write_queue, prompts[:1])
+        if "{claim_id}" in operation:
+            ids["claim_id"] = claim_next(rank_queue, owner).pk
+        if "{comparison_id}" in operation:
+            ids["comparison_id"] = submit_ranking(claim_next(rank_queue, owner), RANKING["tiers"]).pk
+        if "{demonstration_id}" in operation:
+            ids["demonstration_id"] = submit_demonstration(claim_next(write_queue, owner), "So.").pk
+        return ids
+
+    def call(operation: str, user: User, headers: dict[str, str]) -> int:
+        rule = RULES[operation]
+        method, path = operation.split(" ")
+        path = "/api/v1" + path.format(**own(operation, user))
+        if rule.file:
+            row = json.dumps({"prompt": f"How? {uuid.uuid4()}"})
+            return (
+                Client().post(path, {"file": SimpleUploadedFile("p.jsonl", row.encode())}, headers=headers).status_code
+            )
+        body = rule.body and rule.body | ({"completion": answers[0][0].pk} if "completion" in rule.body else {})
+        if body and "severity" in body:
+            body |= {"name": str(uuid.uuid4())}
+        text = "" if body is None else json.dumps(body)
+        return (
+            Client()
+            .generic(method, path, text, content_type="application/json", headers=headers | rule.headers)
+            .status_code
+        )
+
+    return call
+
+
+def token(user: User, scopes=tuple(Scope.values)) -> dict[str, str]:
+    return {"Authorization": f"Bearer {ApiToken.issue(user, 'test', scopes=scopes)[1]}"}
+
+
+@pytest.mark.parametrize("operation", RULES)
+def test_roles(operation, cast, send):
+    rule = RULES[operation]
+    assert send(operation, cast["outsider"], {}) == 401
+    assert send(operation, cast["outsider"], token(cast["outsider"])) == (200 if rule.listing else 404)
+    for role in Role.values:
+        status = send(operation, cast[role], token(cast[role]))
+        if role in rule.roles:
+            assert 200 <= status < 300, (role, status)
+        else:
+            assert status == 403, (role, status)
+
+
+@pytest.mark.parametrize("operation", RULES)
+def test_scopes(operation, cast, send):
+    caller = cast["owner"]
+    for scope in Scope.values:
+        status = send(operation, caller, token(caller, [scope]))
+        assert (status != 403) == (scope in RULES[operation].scopes), (scope, status)
