@@ -30,7 +30,7 @@ from annotation.prompts import message_key, remember_prompts
 from annotation.submit import LONGEST
 from studio.models import User
 
-OUTCOMES = {"a": "The left one", "b": "The right one", "tie": "Equally good", "neither": "Neither is usable"}
+OUTCOMES = {"a": "A is better", "b": "B is better", "tie": "Equally good", "neither": "Neither is usable"}
 
 
 def keep(turn: Turn) -> dict[str, Completion]:

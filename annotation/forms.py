@@ -10,10 +10,9 @@ from django.core.files.uploadedfile import UploadedFile
 from django.db.models import Count, Q, QuerySet, TextField
 from django.db.models.functions import Cast
 
-from annotation.models import FailureClass, FailureStatus, Prompt, Split
+from annotation.models import Prompt, Split
 from annotation.prompts import TEST_FRACTION
 from annotation.queue import LETTERS
-from annotation.submit import LONGEST
 from studio.models import Project
 from studio.runs.models import Artifact
 from studio.web.templatetags.studio import filesize
@@ -69,6 +68,27 @@ class ImportPromptsForm(forms.Form):
         "“split” comes first, and twins of a known prompt stay where it is.",
         widget=forms.NumberInput(attrs={"step": "0.05"}),
     )  # fmt: skip
+    aggregation = forms.ChoiceField(
+        choices=list(METHODS.items()), required=False, initial="every", label="Several rankings of one prompt",
+        help_text="For comparisons. As they are, people who disagree give opposite pairs; the rest merge what they said.",
+    )  # fmt: skip
+    prior = forms.FloatField(
+        required=False, initial=PRIOR, min_value=0.01, max_value=100, label="Prior of the scores",
+        help_text="For Bradley-Terry and Plackett-Luce: how strongly scores are drawn together. An answer that never "
+        "loses would have an infinite one without it; of two answers 0.25 is half a win more for each.",
+        widget=forms.NumberInput(attrs={"step": "0.05"}),
+    )  # fmt: skip
+    margin = forms.BooleanField(
+        required=False, label="A margin for each pair",
+        help_text="0 to 1, from the lead in votes, the scores, or the strength that was given. A reward model is then "
+        "to keep the two answers further apart where people were surer.",
+    )  # fmt: skip
+
+    def clean_aggregation(self) -> str:
+        return self.cleaned_data["aggregation"] or "every"
+
+    def clean_prior(self) -> float:
+        return self.cleaned_data["prior"] or PRIOR
 
     def clean_file(self) -> UploadedFile:
         file = self.cleaned_data["file"]
@@ -142,56 +162,3 @@ class ReviewForm(forms.Form):
         if len(chosen) < 2:
             raise forms.ValidationError("Choose two or more models to compare.")
         return chosen
-
-
-class FailureClassForm(forms.Form):
-    name = forms.CharField(max_length=120, help_text="How models fail, in a few words: Invents a function.")
-    description = forms.CharField(
-        required=False, max_length=LONGEST, widget=forms.Textarea(attrs={"rows": 4}),
-        help_text="How to recognise it, and what is not meant. Markdown.",
-    )  # fmt: skip
-    severity = forms.TypedChoiceField(
-        choices=FailureClass.Severity.choices, coerce=int, initial=FailureClass.Severity.MAJOR
-    )
-
-
-class FailureExampleForm(forms.Form):
-    failure_class = forms.ModelChoiceField(FailureClass.objects.none(), label="Failure class", empty_label="Choose …")
-    correction = forms.CharField(
-        max_length=LONGEST, label="What it should have said", widget=forms.Textarea(attrs={"rows": 6}),
-        help_text="Markdown.",
-    )  # fmt: skip
-    reasoning = forms.CharField(
-        max_length=LONGEST, required=False, widget=forms.Textarea(attrs={"rows": 4}), help_text="Why it is wrong."
-    )
-
-    def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.fields["failure_class"].queryset = project.failure_classes.all()
-
-
-class FailureStatusForm(forms.Form):
-    model = forms.ModelChoiceField(Artifact.objects.none(), empty_label="Choose …")
-    state = forms.ChoiceField(choices=FailureStatus.State.choices)
-    note = forms.CharField(required=False, max_length=300, help_text="What was tried, or where it shows.")
-
-    def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        models = Artifact.objects.filter(project=project, kind=Artifact.Kind.MODEL).order_by("-id")
-        self.fields["model"].queryset = models
-        self.fields["model"].label_from_instance = lambda m: f"{m.name} (#{m.pk})"
-
-
-class FreezeForm(forms.Form):
-    KINDS = [("demonstrations", "Demonstrations"), ("comparisons", "Comparisons"), ("prompts", "Prompts")]
-
-    kind = forms.ChoiceField(
-        choices=KINDS, widget=forms.RadioSelect, initial="demonstrations", label="From",
-        help_text="Demonstrations are for instruction tuning, comparisons for reward models, prompts for sampling.",
-    )  # fmt: skip
-    name = forms.CharField(max_length=160, required=False, help_text="Left empty, it is called by what it holds.")
-    test_fraction = forms.FloatField(
-        label="Test fraction", initial=0.1, min_value=0, max_value=0.5,
-        help_text="Share of the conversations in the dataset's own test split. Prompts keep the split they have.",
-        widget=forms.NumberInput(attrs={"step": "0.05"}),
-    )  # fmt: skip

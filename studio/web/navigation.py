@@ -30,7 +30,9 @@ ROOMS: dict[str, tuple[Room, ...]] = {
         Room("Prompts", "annotation:prompts", "chat", EXPERTS, "p"),
         Room("Comparisons", "annotation:comparisons", "columns", EXPERTS, "c"),
         Room("Reviews", "annotation:reviews", "scale", EXPERTS, "v"),
+        Room("Probe", "annotation:probing", "search", EXPERTS, "x"),
         Room("Failure classes", "annotation:failure-classes", "flag", EXPERTS, "f"),
+        Room("Quality", "annotation:quality", "star", ENGINEERS, "u"),
         Room("Datasets", "annotation:datasets", "layers", ENGINEERS, "d"),
     ),
     "Train": (
