@@ -64,13 +64,17 @@ class LabelStudioAnnotation(models.Model):
     """One annotation there; its latest content became (or edited) one label here, or a skip."""
 
     link = models.ForeignKey(LabelStudioLink, on_delete=models.PROTECT, related_name="annotations")
+    task = models.ForeignKey(LabelStudioTask, on_delete=models.PROTECT, related_name="annotations")
     remote_annotation = models.PositiveIntegerField()
     remote_updated_at = models.DateTimeField()
     digest = models.CharField(max_length=64)
     claim = models.ForeignKey(Claim, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
     comparison = models.ForeignKey(Comparison, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
     demonstration = models.ForeignKey(Demonstration, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
-    raw = models.JSONField(help_text="As it came: lead_time, was_cancelled, result, history.")
+    refused = models.CharField(max_length=500, blank=True, help_text="Why its latest content was not taken.")
+    deleted = models.BooleanField(default=False, help_text="It is not there any more.")
+    raw = models.JSONField(help_text="As it came: lead_time, was_cancelled, result.")
+    earlier = models.JSONField(default=list, help_text="As it came before it was changed there, oldest first.")
 
     class Meta:
         constraints = [
