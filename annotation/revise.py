@@ -36,11 +36,17 @@ def why_not_reopened(claim: Claim, user: User) -> str:
         return "Its review is closed."
     if claim.task.adjudications.exclude(status=Task.Status.WITHDRAWN).exists():
         return "The task's judgements differ and are being settled. You can still change your answer."
-    if claim.task.queue.gold_feedback and GoldResult.objects.filter(claim=claim).exists():
+    if _was_told(claim):
         return "You have been shown the right order, so your answer stands."
     if label_of(claim).is_withdrawn:
         return "It has been withdrawn."
     return ""
+
+
+def _was_told(claim: Claim) -> bool:
+    """Whether it is a gold item whose right order this person has seen."""
+    results = GoldResult.objects.filter(claim=claim)
+    return (results if claim.task.queue.gold_feedback else results.filter(is_calibration=True)).exists()
 
 
 def reopen(claim: Claim, user: User) -> Claim:
@@ -103,6 +109,8 @@ def why_not_revised(label: Label, user: User) -> str:
         return "It has been withdrawn."
     if isinstance(label, Comparison) and label.review and label.review.status == Review.Status.CLOSED:
         return "Its review is closed, and its result stands."
+    if _was_told(label.claim):
+        return "You have been shown the right order, so your answer stands."
     return ""
 
 

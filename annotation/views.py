@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from django.contrib import messages
 from django.db.models import Count, Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -12,7 +13,9 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods
 
 from annotation import queue
-from annotation.models import Claim, Queue, Slot
+from annotation.models import Claim, Queue
+from annotation.progress import MANY, progress_of, waiting_for
+from annotation.standing import MayNotWork
 from studio.access import ENGINEERS, may, member_required
 from studio.models import Guideline, Project, User
 
@@ -29,6 +32,7 @@ def home(request: HttpRequest, project: Project) -> HttpResponse:
         "first": next((entry for entry in queues if entry["waiting"]), None),
         "recent": _recent(project, request.user),
         "may_queue": may(request.membership, ENGINEERS),
+        "many": MANY,
         **_own_counts(project, request.user),
     }
     context["newer_guideline"] = _newer_guideline(project, context["recent"])
@@ -36,26 +40,23 @@ def home(request: HttpRequest, project: Project) -> HttpResponse:
 
 
 def _queues(project: Project, user: User) -> list[dict[str, Any]]:
-    """The open queues, those with work for the user first; four queries."""
+    """The open queues, those with work for the user first; five queries."""
     found = list(project.queues.filter(is_open=True))
-    waiting = queue.waiting_for(found, user)
+    waiting = waiting_for(found, user)
     live = Claim.objects.filter(annotator=user, task__queue__in=found, status=Claim.Status.LIVE).order_by()
     begun = set(live.values_list("task__queue", flat=True))
-    counts: dict[int, dict[str, int]] = {}
-    slots = Slot.objects.filter(queue__in=found).exclude(status=Slot.Status.WITHDRAWN).order_by()
-    for queue_id, status, n in slots.values_list("queue", "status").annotate(n=Count("id")):
-        counts.setdefault(queue_id, {})[status] = n
+    places = progress_of(found)
     entries = [
         {
             "queue": each,
             "waiting": waiting.get(each.pk, 0),
             "begun": each.pk in begun,
-            "done": counts.get(each.pk, {}).get(Slot.Status.DONE, 0),
-            "total": sum(counts.get(each.pk, {}).values()),
+            "places": places[each.pk],
         }
         for each in found
+        if places[each.pk].total
     ]
-    return sorted((e for e in entries if e["total"]), key=lambda e: (not e["waiting"], not e["begun"], e["queue"].pk))
+    return sorted(entries, key=lambda e: (not e["waiting"], not e["begun"], e["queue"].pk))
 
 
 def _recent(project: Project, user: User) -> list[Claim]:
@@ -85,21 +86,24 @@ def queue_page(request: HttpRequest, project: Project, queue_id: int) -> HttpRes
     """How far a queue is; sending the form takes the next task from it."""
     found = get_object_or_404(project.queues.select_related("project"), pk=queue_id)
     if request.method == "POST":
-        return next_task(project, found, request.user)
-    progress = queue.progress(found)
+        return next_task(request, found)
     context = {
         "project": project,
         "queue": found,
-        "progress": progress,
-        "total": sum(progress.values()) - progress[Slot.Status.WITHDRAWN],
-        "waiting": queue.waiting_for([found], request.user).get(found.pk, 0),
+        "places": progress_of([found])[found.pk],
+        "waiting": waiting_for([found], request.user).get(found.pk, 0),
+        "many": MANY,
     }
     return render(request, "annotation/queue.html", context)
 
 
-def next_task(project: Project, work: Queue, user: User) -> HttpResponse:
-    """To the user's next task in this queue; to the queue's page when it has none for them."""
-    claim = queue.claim_next(work, user)
+def next_task(request: HttpRequest, work: Queue) -> HttpResponse:
+    """To the user's next task in this queue; to the queue's page when it has none for them, with the reason."""
+    try:
+        claim = queue.claim_next(work, request.user)
+    except MayNotWork as stopped:
+        messages.warning(request, str(stopped))
+        claim = None
     if claim is None:
-        return redirect("annotation:queue", project.slug, work.pk)
-    return redirect("annotation:work", project.slug, claim.pk)
+        return redirect("annotation:queue", work.project.slug, work.pk)
+    return redirect("annotation:work", work.project.slug, claim.pk)

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import format_html
 from django.views.decorators.http import require_http_methods, require_POST
 
-from annotation import failures, queue, submit
-from annotation.forms_work import DemonstrationForm, FailureForm, RankingForm, ReleaseForm, WorkForm
-from annotation.models import Claim, Comparison, Demonstration, Kind, Skip
+from annotation import failures, gold, queue, submit
+from annotation.forms_work import DemonstrationForm, FailureForm, RankingForm, SkipForm, WorkForm
+from annotation.instrument import instrument_of
+from annotation.models import Claim, Comparison, Completion, Demonstration, Instrument, Kind, Skip
+from annotation.near_duplicates import nearest
+from annotation.progress import MANY, waiting_for
+from annotation.revise import reopen
 from annotation.views import next_task
 from studio.access import EXPERTS, may, member_required
 from studio.models import Project, User
@@ -25,81 +32,136 @@ HASTY = 2.0  # seconds; nobody reads a prompt and its answers faster
 def work(request: HttpRequest, project: Project, claim_id: int) -> HttpResponse:
     """The task with its draft; sending the form hands the answer in and goes on to the next task.
 
-    After its lease has ended the form still works: the answer counts while the task has a free place.
+    After its lease has ended the form still works: the answer counts while the task has a free place. The page's
+    script sends the form itself and asks for JSON: 200 {"next": address}, or 422 when the form has to be shown again.
     """
-    claim = _own_claim(project, request.user, claim_id)
+    claim = own_claim(project, request.user, claim_id)
     if request.method == "GET" and claim.status == Claim.Status.SUBMITTED:
         return redirect(label_view(claim), project.slug, submit.label_of(claim).pk)
     form = _form(request, claim)
-    if request.method == "POST" and form.is_valid():
+    if request.method == "POST" and form.is_valid() and not _asks_about_twin(claim, form):
         try:
             label = _hand_in(claim, form)
         except (submit.AlreadySubmitted, submit.KeyReused):  # another tab, or back to a form that was sent
             messages.info(request, "This task has your answer already: the first one counts, this one was not kept.")
-            return next_task(project, claim.task.queue, request.user)
+            return _onward(request, claim)
         except ValueError as error:
             form.add_error(None, str(error))
         else:
-            _acknowledge(request, label)
-            return next_task(project, claim.task.queue, request.user)
+            _acknowledge(request, claim, label)
+            return _onward(request, claim)
+    if form.errors and wants_json(request):
+        return JsonResponse({"errors": form.errors}, status=422)
     return _show(request, project, claim, form)
 
 
-def _own_claim(project: Project, user: User, claim_id: int) -> Claim:
-    claims = Claim.objects.select_related("task__queue__project", "task__prompt", "guideline", "draft", "annotator")
+def own_claim(project: Project, user: User, claim_id: int) -> Claim:
+    related = ("task__queue__project", "task__prompt", "task__review", "guideline", "draft", "annotator")
+    claims = Claim.objects.select_related(*related)
     return get_object_or_404(claims, pk=claim_id, annotator=user, task__queue__project=project)
 
 
+def wants_json(request: HttpRequest) -> bool:
+    return request.headers.get("Accept") == "application/json"
+
+
+def _onward(request: HttpRequest, claim: Claim) -> HttpResponse:
+    answer = next_task(request, claim.task.queue)
+    return JsonResponse({"next": answer.url}) if wants_json(request) else answer
+
+
 def _form(request: HttpRequest, claim: Claim) -> WorkForm:
-    kind = DemonstrationForm if claim.task.kind == Kind.DEMONSTRATE else RankingForm
     draft = getattr(claim, "draft", None)
+    kind = DemonstrationForm if claim.task.kind == Kind.DEMONSTRATE else RankingForm
     initial = {**kind.initial_from(draft.content if draft else None), "key": str(uuid.uuid4())}
-    answers = {} if kind is DemonstrationForm else {"answers": queue.shown_answers(claim)}
-    return kind(request.POST or None, initial=initial, **answers)
+    instrument = instrument_of(claim.task.queue.project)
+    if kind is DemonstrationForm and request.GET.get("start") == "draft" and not initial.get("text", "").strip():
+        model_answer = draft_for(claim, instrument)
+        if model_answer:
+            initial.update(text=model_answer.text, draft_of=model_answer.pk)
+    return make_form(claim, instrument, request.POST or None, initial)
+
+
+def make_form(claim: Claim, instrument: Instrument, data: Any, initial: dict[str, Any]) -> WorkForm:
+    if claim.task.kind == Kind.DEMONSTRATE:
+        return DemonstrationForm(data, initial=initial, instrument=instrument)
+    return RankingForm(data, initial=initial, instrument=instrument, answers=queue.shown_answers(claim))
+
+
+def draft_for(claim: Claim, instrument: Instrument) -> Completion | None:
+    """The newest answer of a model to this prompt, where the project lets demonstrations start from one."""
+    if not instrument.start_from_draft:
+        return None
+    answers = Completion.objects.filter(prompt=claim.task.prompt, model__isnull=False)
+    return answers.exclude(text="").order_by("-id").first()
+
+
+def _asks_about_twin(claim: Claim, form: WorkForm) -> bool:
+    """Send a demonstration back once when it is nearly what somebody wrote before."""
+    if not isinstance(form, DemonstrationForm):
+        return False
+    form.twin = nearest(claim.task.prompt, form.cleaned_data["text"], form.instrument.near_duplicate)
+    if form.twin:
+        same = "to this very prompt" if form.twin.demonstration.prompt_id == claim.task.prompt_id else "to another one"
+        form.ask(
+            "twin",
+            f"This is {form.twin.similarity:.0%} the same as a demonstration {same}. Two of a kind teach little more "
+            "than one. Hand it in all the same?",
+        )
+    return not form.is_valid()
 
 
 def _hand_in(claim: Claim, form: WorkForm) -> Demonstration | Comparison:
-    data = form.cleaned_data
+    key = form.cleaned_data["key"]
     if isinstance(form, RankingForm):
-        return submit.submit_ranking(claim, **form.ranking(), key=data["key"])
-    return submit.submit_demonstration(claim, data["text"], reasoning=data["reasoning"], key=data["key"])
+        return submit.submit_ranking(claim, **form.answer(), key=key)
+    return submit.submit_demonstration(claim, **form.answer(), key=key)
 
 
-def _acknowledge(request: HttpRequest, label: Demonstration | Comparison) -> None:
-    if label.surplus:
+def _acknowledge(request: HttpRequest, claim: Claim, label: Demonstration | Comparison) -> None:
+    """Say what became of the answer, with the way back beside it where there is one."""
+    undo = reverse("annotation:undo", args=[claim.task.queue.project.slug, claim.pk])
+    button = format_html(
+        '<button class="button small" form="undo-form" formaction="{}" data-key="u">Undo<kbd>u</kbd></button>', undo
+    )
+    told = gold.feedback(claim)
+    if told:
+        level = messages.success if told.accuracy == 1 else messages.warning
+        level(request, f"{told.text} {told.explanation}".strip())
+    elif label.surplus:
         messages.warning(
             request,
             "Somebody else had finished this task by the time you sent it. Your answer is kept, but not counted.",
         )
-    elif label.seconds is not None and label.seconds < HASTY:
-        messages.warning(
-            request,
-            f"Saved, after {label.seconds:.1f} seconds. If you did not read it all, withdraw it under your recent work "
-            "and take more time for this one.",
-        )
+    elif label.seconds is not None and label.seconds < max(HASTY, claim.task.queue.min_seconds):
+        text = "Saved, after {} seconds. If you did not read it all, take it back and look again. {}"
+        messages.warning(request, format_html(text, f"{label.seconds:.1f}", button))
     else:
-        messages.success(request, "Saved. Thank you.")
+        messages.success(request, format_html("Saved. {}", button))
 
 
 def _show(request: HttpRequest, project: Project, claim: Claim, form: WorkForm) -> HttpResponse:
     newest = project.guideline
-    expert = may(request.membership, EXPERTS)
     context = {
         "project": project,
         "claim": claim,
         "queue": claim.task.queue,
         "prompt": claim.task.prompt,
         "form": form,
+        "instrument": form.instrument,
         "is_over": claim.status != Claim.Status.LIVE or claim.expires_at < timezone.now(),
         "newer_guideline": newest if newest and newest.pk != claim.guideline_id else None,
-        "waiting": queue.waiting_for([claim.task.queue], request.user).get(claim.task.queue_id, 0),
+        "waiting": waiting_for([claim.task.queue], request.user).get(claim.task.queue_id, 0),
+        "many": MANY,
         "draft": getattr(claim, "draft", None),
+        "is_expert": may(request.membership, EXPERTS),
     }
     if claim.task.kind == Kind.DEMONSTRATE:
         template = "annotation/demonstrate.html"
+        context["model_answer"] = draft_for(claim, form.instrument)
     else:
         template = "annotation/rank.html"
-        context["failure_form"] = _failure_form(None, project, claim) if expert else None
+        context["failure_form"] = _failure_form(None, project, claim) if context["is_expert"] else None
     return render(request, template, context, status=422 if form.errors else 200)
 
 
@@ -110,28 +172,57 @@ def label_view(claim: Claim) -> str:
 @require_POST
 @member_required()
 def release(request: HttpRequest, project: Project, claim_id: int) -> HttpResponse:
-    """Give the task back: with `skip` for others, and on to the next; without it perhaps again for oneself."""
-    claim = _own_claim(project, request.user, claim_id)
-    form = ReleaseForm(request.POST)
+    """Skip the task: for oneself later, for others, or for nobody until somebody has looked at it."""
+    claim = own_claim(project, request.user, claim_id)
+    form = SkipForm(request.POST)
     if not form.is_valid():
-        messages.error(request, "Nothing was given back. Choose Skip or Give back, with a reason of 200 characters.")
+        sentence = " ".join(error for errors in form.errors.values() for error in errors)
+        messages.error(request, f"Nothing was skipped. {sentence}")
         return redirect("annotation:work", project.slug, claim.pk)
-    skip = Skip.OTHERS if form.cleaned_data["act"] == "skip" else ""
+    skip = form.cleaned_data["skip"]
     if not queue.release(claim, reason=form.cleaned_data["reason"], skip=skip):
         messages.info(request, "This task was not yours any more: its time was over or it has your answer.")
-    elif skip:
-        messages.success(request, "Skipped. You will not be asked about it again.")
-        return next_task(project, claim.task.queue, request.user)
-    else:
-        messages.success(request, "Given back for others to take.")
-    return redirect("annotation:home", project.slug)
+        return redirect("annotation:home", project.slug)
+    messages.success(request, SKIPPED[skip])
+    return next_task(request, claim.task.queue)
+
+
+SKIPPED = {
+    Skip.LATER: "Put off. It comes back to you when nothing else is left.",
+    Skip.OTHERS: "Left to others. You will not be asked about it again.",
+    Skip.UNUSABLE: "Set aside. Nobody is asked about it until a lead has looked at it.",
+}
+
+
+@require_POST
+@member_required()
+def undo(request: HttpRequest, project: Project, claim_id: int) -> HttpResponse:
+    """Take back what was just handed in; the screen shows it again, to be changed and handed in anew."""
+    claim = own_claim(project, request.user, claim_id)
+    try:
+        reopen(claim, request.user)
+    except ValueError as error:
+        messages.error(request, f"This cannot be undone. {error}")
+        return redirect("annotation:work", project.slug, claim.pk)
+    messages.info(request, "Taken back. It does not count until you hand it in again.")
+    return redirect("annotation:work", project.slug, claim.pk)
+
+
+@require_POST
+@member_required()
+def pause(request: HttpRequest, project: Project, claim_id: int) -> HttpResponse:
+    """Let the clock of the task stand still, or go on."""
+    claim = own_claim(project, request.user, claim_id)
+    if not (queue.go_on(claim) if claim.paused_at else queue.pause(claim)):
+        messages.info(request, "This task is not yours any more: its time was over or it has your answer.")
+    return redirect("annotation:work", project.slug, claim.pk)
 
 
 @require_POST
 @member_required(*EXPERTS)
 def failure(request: HttpRequest, project: Project, claim_id: int) -> HttpResponse:
     """File one of the shown answers under a failure class; answers with the dialog's form, empty or with errors."""
-    claim = _own_claim(project, request.user, claim_id)
+    claim = own_claim(project, request.user, claim_id)
     form = _failure_form(request.POST, project, claim)
     filed = None
     if form.is_valid():

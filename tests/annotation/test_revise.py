@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from annotation import queue, submit
 from annotation.models import Claim, Comparison, Completion, Demonstration, JournalEntry, Slot, Task
-from annotation.queue import add_demonstration_tasks, add_tasks
+from annotation.tasks import add_demonstration_tasks, add_tasks
 from annotation.reviews import close_review, start_review
 from annotation.revise import reopen, revise
 from annotation.revisions import ChangedMeanwhile, history, rewrite

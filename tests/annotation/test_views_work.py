@@ -9,7 +9,7 @@ import pytest
 from django.utils import timezone
 
 from annotation import queue, submit
-from annotation.models import Claim, Comparison, Demonstration, FailureExample, Review, Slot
+from annotation.models import Claim, Comparison, Demonstration, FailureExample, Instrument, Review, Slot
 from annotation.reviews import start_review
 from studio.models import Guideline, Project
 
@@ -27,7 +27,8 @@ def claim_of(work, user) -> Claim:
 
 
 def ranking(claim: Claim, *places: str, **more) -> dict:
-    return {"key": "one", **{f"rank_{letter}": place for letter, place in zip("abc", places, strict=True)}, **more}
+    places_of = {f"rank_{letter}": place for letter, place in zip("abc", places, strict=True)}
+    return {"key": "one", "confirmed": "order", **places_of, **more}
 
 
 def later(claim: Claim, seconds: float) -> None:
@@ -108,7 +109,8 @@ class TestDemonstrate:
         made = Demonstration.objects.get()
         assert (made.completion.text, made.reasoning) == ("Use `items[::-1]`.", "A slice copies.")
         assert answer.redirect_chain[-1][0] == work_url(Claim.objects.get(status="live"))
-        assert "Saved. Thank you." in answer.text
+        assert "Saved. <button" in answer.text
+        assert f'formaction="{work_url(first, "undo/")}"' in answer.text
 
     def test_empty_answer_keeps_the_reasoning(self, client_for, annotator, write_queue):
         claim = claim_of(write_queue, annotator)
@@ -192,7 +194,7 @@ class TestRank:
     def test_haste_is_warned_about_and_still_counts(self, client_for, annotator, rank_queue):
         claim = claim_of(rank_queue, annotator)
         answer = client_for(annotator).post(work_url(claim), ranking(claim, "1", "2", "3"), follow=True)
-        assert "If you did not read it all, withdraw it" in answer.text
+        assert "If you did not read it all, take it back" in answer.text
         assert not Comparison.objects.get().surplus
 
     def test_nobody_learns_whose_answers_these_are(self, client_for, annotator, sme, engineer, rank_queue):
@@ -275,39 +277,222 @@ class TestAfterTheLease:
 
 
 class TestRelease:
-    def test_skipped_task_does_not_come_back(self, client_for, annotator, rank_queue):
+    def test_left_to_others_it_does_not_come_back(self, client_for, annotator, rank_queue):
         claim = claim_of(rank_queue, annotator)
-        answer = client_for(annotator).post(work_url(claim, "release/"), {"act": "skip", "reason": "Not my subject"})
+        answer = client_for(annotator).post(work_url(claim, "release/"), {"skip": "others", "reason": "Not my subject"})
         claim.refresh_from_db()
         assert (claim.status, claim.skip, claim.reason) == ("released", "others", "Not my subject")
         following = Claim.objects.get(annotator=annotator, status="live")
         assert answer.url == work_url(following)
         assert following.task_id != claim.task_id
 
-    def test_given_back_for_others(self, client_for, annotator, rank_queue):
+    def test_put_off_for_later(self, client_for, annotator, rank_queue):
         claim = claim_of(rank_queue, annotator)
-        assert client_for(annotator).post(work_url(claim, "release/"), {"act": "release"}).url == HOME
+        answer = client_for(annotator).post(work_url(claim, "release/"), {"skip": "later"}, follow=True)
         claim.refresh_from_db()
-        assert (claim.status, claim.skip) == ("released", "")
+        assert (claim.status, claim.skip) == ("released", "later")
+        assert "Put off." in answer.text
+
+    def test_not_usable_needs_a_reason_and_sets_the_task_aside(self, client_for, annotator, rank_queue):
+        claim = claim_of(rank_queue, annotator)
+        browser = client_for(annotator)
+        refused = browser.post(work_url(claim, "release/"), {"skip": "unusable"}, follow=True)
+        assert "Nothing was skipped. Say why nobody should judge it" in refused.text
+        browser.post(work_url(claim, "release/"), {"skip": "unusable", "reason": "The prompt is empty"})
+        claim.refresh_from_db()
+        assert (claim.skip, claim.task.status) == ("unusable", "held")
 
     def test_bad_input_changes_nothing(self, client_for, annotator, rank_queue):
         claim = claim_of(rank_queue, annotator)
-        for data in ({}, {"act": "burn"}, {"act": "skip", "reason": "x" * 201}):
+        for data in ({}, {"skip": "burn"}, {"skip": "later", "reason": "x" * 201}):
             answer = client_for(annotator).post(work_url(claim, "release/"), data, follow=True)
-            assert "Nothing was given back." in answer.text
+            assert "Nothing was skipped." in answer.text
         claim.refresh_from_db()
         assert claim.status == "live"
 
     def test_over_already(self, client_for, annotator, rank_queue):
         claim = claim_of(rank_queue, annotator)
         submit.submit_ranking(claim, [["a", "b", "c"]])
-        answer = client_for(annotator).post(work_url(claim, "release/"), {"act": "skip"}, follow=True)
+        answer = client_for(annotator).post(work_url(claim, "release/"), {"skip": "later"}, follow=True)
         assert "not yours any more" in answer.text
 
     def test_others_and_wrong_method(self, client_for, annotator, sme, rank_queue):
         claim = claim_of(rank_queue, annotator)
-        assert client_for(sme).post(work_url(claim, "release/"), {"act": "skip"}).status_code == 404
+        assert client_for(sme).post(work_url(claim, "release/"), {"skip": "later"}).status_code == 404
         assert client_for(annotator).get(work_url(claim, "release/")).status_code == 405
+
+
+class TestUndo:
+    def test_the_screen_comes_back_as_it_was_handed_in(self, client_for, annotator, rank_queue):
+        claim = claim_of(rank_queue, annotator)
+        browser = client_for(annotator)
+        browser.post(work_url(claim), ranking(claim, "2", "1", "2", rationale="It runs."))
+        answer = browser.post(work_url(claim, "undo/"), follow=True)
+        assert "Taken back. It does not count until you hand it in again." in answer.text
+        checked = re.findall(r'<input type="radio" name="(rank_\w)" value="(\w+)"[^>]* checked', answer.text)
+        assert checked == [("rank_a", "2"), ("rank_b", "1"), ("rank_c", "2")]
+        assert Comparison.objects.get().is_withdrawn
+        browser.post(work_url(claim), ranking(claim, "1", "2", "2", key="two"))
+        made = Comparison.objects.get()
+        assert (made.is_withdrawn, made.revision, len(made.tiers[0])) == (False, 2, 1)
+
+    def test_what_cannot_be_undone_says_why(self, client_for, annotator, rank_queue):
+        claim = claim_of(rank_queue, annotator)
+        answer = client_for(annotator).post(work_url(claim, "undo/"), follow=True)
+        assert "This cannot be undone. Only what you have handed in" in answer.text
+
+    def test_others_and_wrong_method(self, client_for, annotator, sme, rank_queue):
+        claim = claim_of(rank_queue, annotator)
+        submit.submit_ranking(claim, [["a", "b", "c"]])
+        assert client_for(sme).post(work_url(claim, "undo/")).status_code == 404
+        assert client_for(annotator).get(work_url(claim, "undo/")).status_code == 405
+
+
+class TestPause:
+    def test_pauses_and_goes_on(self, client_for, annotator, rank_queue):
+        claim = claim_of(rank_queue, annotator)
+        browser = client_for(annotator)
+        assert "Paused" in browser.post(work_url(claim, "pause/"), follow=True).text
+        claim.refresh_from_db()
+        assert claim.paused_at is not None
+        assert "answer-a" in browser.post(work_url(claim, "pause/"), follow=True).text
+        claim.refresh_from_db()
+        assert claim.paused_at is None
+
+    def test_over_already_others_and_wrong_method(self, client_for, annotator, sme, rank_queue):
+        claim = claim_of(rank_queue, annotator)
+        assert client_for(sme).post(work_url(claim, "pause/")).status_code == 404
+        assert client_for(annotator).get(work_url(claim, "pause/")).status_code == 405
+        submit.submit_ranking(claim, [["a", "b", "c"]])
+        assert "not yours any more" in client_for(annotator).post(work_url(claim, "pause/"), follow=True).text
+
+
+class TestWhatTheProjectAsks:
+    def test_controls_that_are_off_are_not_shown_nor_taken(self, client_for, annotator, rank_queue, project):
+        Instrument.objects.create(
+            project=project, strength="off", ratings="off", flags="off", rationale="off", unrankable=False
+        )
+        claim = claim_of(rank_queue, annotator)
+        browser = client_for(annotator)
+        seen = browser.get(work_url(claim)).text
+        for absent in ("How much better", "Rate", "Hallucination", "Why this order", "Not rankable"):
+            assert absent not in seen
+        browser.post(work_url(claim), ranking(claim, "2", "1", "2", strength="1", rating_a="3", rationale="So."))
+        made = Comparison.objects.get()
+        assert (made.strength, made.ratings, made.flags, made.rationale) == (None, {}, {}, "")
+
+    def test_what_is_required_is_asked_for(self, client_for, annotator, rank_queue, project):
+        Instrument.objects.create(project=project, ratings="required", rationale="required", ties=False)
+        claim = claim_of(rank_queue, annotator)
+        browser = client_for(annotator)
+        assert "This field is required" in browser.post(work_url(claim), ranking(claim, "2", "1", "3")).text
+        data = ranking(claim, "2", "1", "3", rationale="Runs.")
+        assert "Rate every answer" in browser.post(work_url(claim), data).text
+        data = ranking(claim, "2", "1", "2", rationale="Runs.", rating_a="1", rating_b="2", rating_c="3")
+        assert "takes no ties" in browser.post(work_url(claim), data).text
+        assert not Comparison.objects.exists()
+
+    def test_length_of_a_demonstration(self, client_for, annotator, write_queue, project):
+        Instrument.objects.create(project=project, answer_min=20, reasoning="off")
+        claim = claim_of(write_queue, annotator)
+        browser = client_for(annotator)
+        seen = browser.get(work_url(claim)).text
+        assert "at least 20" in seen
+        assert "Think aloud" not in seen
+        answer = browser.post(work_url(claim), {"key": "k", "text": "Slice it."})
+        assert "has 9 characters; this project asks for 20" in answer.text
+
+
+class TestUnchangedOrder:
+    def test_is_asked_about_once(self, client_for, annotator, rank_queue):
+        claim = claim_of(rank_queue, annotator)
+        browser = client_for(annotator)
+        data = ranking(claim, "1", "2", "3", confirmed="")
+        answer = browser.post(work_url(claim), data)
+        assert answer.status_code == 422
+        assert "This is the order in which you were shown the answers" in answer.text
+        assert 'name="confirmed" value="order"' in answer.text
+        assert not Comparison.objects.exists()
+        browser.post(work_url(claim), data | {"confirmed": "order"})
+        assert Comparison.objects.get().unchanged is True
+
+    def test_another_order_is_not(self, client_for, annotator, rank_queue):
+        claim = claim_of(rank_queue, annotator)
+        client_for(annotator).post(work_url(claim), ranking(claim, "1", "3", "2", confirmed=""))
+        assert Comparison.objects.get().unchanged is False
+
+
+class TestTwins:
+    TEXT = "Take a slice of the list with a step of minus one."
+
+    def test_a_near_duplicate_is_asked_about(self, client_for, annotator, sme, write_queue):
+        earlier = submit.submit_demonstration(claim_of(write_queue, sme), self.TEXT)
+        claim = claim_of(write_queue, annotator)
+        browser = client_for(annotator)
+        data = {"key": "k", "text": self.TEXT + "."}  # 1 of 51 characters differs
+        answer = browser.post(work_url(claim), data)
+        assert answer.status_code == 422
+        assert "98% the same as a demonstration to another one" in answer.text
+        assert f"demonstrations/{earlier.pk}/" not in answer.text  # annotators do not see others' answers
+        assert Demonstration.objects.count() == 1
+        browser.post(work_url(claim), data | {"confirmed": "twin"})
+        assert Demonstration.objects.count() == 2
+
+    def test_others_are_not(self, client_for, annotator, sme, write_queue):
+        submit.submit_demonstration(claim_of(write_queue, sme), self.TEXT)
+        client_for(annotator).post(work_url(claim_of(write_queue, annotator)), {"key": "k", "text": "Call reversed()."})
+        assert Demonstration.objects.count() == 2
+
+
+class TestStartingFromADraft:
+    def test_where_the_project_lets_it(self, client_for, annotator, write_queue, answers, project):
+        claim = claim_of(write_queue, annotator)
+        browser = client_for(annotator)
+        assert "Start from a model" not in browser.get(work_url(claim)).text
+        Instrument.objects.create(project=project, start_from_draft=True)
+        assert "Start from a model" in browser.get(work_url(claim)).text
+        draft = claim.task.prompt.completions.last()
+        seen = browser.get(work_url(claim) + "?start=draft").text
+        assert f"{draft.text}</textarea>" in seen
+        assert f'name="draft_of" value="{draft.pk}"' in seen
+        assert not any(name in seen for name in ("Tortoise", "Hare", "Fox"))
+        browser.post(work_url(claim), {"key": "k", "text": draft.text + " Or not.", "draft_of": draft.pk})
+        made = Demonstration.objects.get()
+        assert (made.draft_of, made.edit_distance) == (draft, len(" Or not."))
+
+    def test_what_was_typed_is_not_overwritten(self, client_for, annotator, write_queue, answers, project):
+        Instrument.objects.create(project=project, start_from_draft=True)
+        claim = claim_of(write_queue, annotator)
+        submit.save_draft(claim, {"fields": {"text": ["Mine."]}})
+        assert "Mine.</textarea>" in client_for(annotator).get(work_url(claim) + "?start=draft").text
+
+
+def test_a_second_look_is_asked_for(client_for, annotator, rank_queue):
+    claim = claim_of(rank_queue, annotator)
+    client_for(annotator).post(work_url(claim), ranking(claim, "1", "2", "2", second_look="Is b dangerous?"))
+    assert Comparison.objects.get().second_look == "Is b dangerous?"
+
+
+class TestJson:
+    """What the page's own script gets, so that it can send again when the connection was lost."""
+
+    def send(self, browser, claim, data):
+        return browser.post(work_url(claim), data, headers={"Accept": "application/json"})
+
+    def test_next_address_also_the_second_time(self, client_for, annotator, rank_queue):
+        claim = claim_of(rank_queue, annotator)
+        browser = client_for(annotator)
+        first = self.send(browser, claim, ranking(claim, "1", "2", "2"))
+        again = self.send(browser, claim, ranking(claim, "1", "2", "2"))
+        following = Claim.objects.get(status="live")
+        assert first.json() == again.json() == {"next": work_url(following)}
+        assert Comparison.objects.count() == 1
+
+    def test_errors(self, client_for, annotator, rank_queue):
+        claim = claim_of(rank_queue, annotator)
+        answer = self.send(client_for(annotator), claim, {"key": "k"})
+        assert answer.status_code == 422
+        assert "Give answer A a place" in answer.json()["errors"]["rank_a"][0]
 
 
 class TestFailureOfTheTask:

@@ -18,11 +18,10 @@ function snapshot() {
 // A form that came back with errors holds what no draft has yet.
 let saved = form.querySelector(".errorlist") || document.querySelector(".errorlist.nonfield") ? "" : snapshot();
 let saving = false;
-let sent = false;
 
 async function save(leaving = false) {
   const body = snapshot();
-  if (sent || body === saved || (saving && !leaving)) return;
+  if (form.dataset.pending || body === saved || (saving && !leaving)) return;
   saving = true;
   try {
     const answer = await fetch(form.dataset.draft, {
@@ -54,8 +53,7 @@ function show(text, bad = false) {
 setInterval(save, EVERY);
 form.addEventListener("focusout", () => save());
 form.addEventListener("input", () => { if (!state.classList.contains("unsaved")) show("Editing …"); });
-form.addEventListener("submit", () => { sent = true; token.value = newestToken(); });
-addEventListener("pageshow", () => { sent = false; });
+form.addEventListener("submit", () => { token.value = newestToken(); });
 addEventListener("pagehide", () => save(true));
 document.addEventListener("visibilitychange", () => { if (document.visibilityState === "hidden") save(true); });
 

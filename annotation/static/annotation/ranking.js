@@ -3,7 +3,10 @@
 const form = document.getElementById("work");
 const cards = [...form.querySelectorAll(".answer")];
 const letters = cards.map((card) => card.dataset.letter);
-const strength = document.getElementById("strength-field");
+const strength = document.getElementById("strength-field"); // null where the project does not ask for it
+const scale = document.getElementById("scale"); // for two answers
+const unchanged = document.getElementById("unchanged"); // for three and more
+const hasUnrankable = Boolean(form.querySelector(".segment.unrankable"));
 const board = form.querySelector("[data-tiers]");
 const words = document.getElementById("ranking-words");
 const UNRANKABLE = "x";
@@ -14,9 +17,28 @@ const nextOpen = () => cards.find((card) => !placeOf(card.dataset.letter));
 const upper = (letter) => letter.toUpperCase();
 
 function put(letter, place) {
-  form.elements[`rank_${letter}`].value = place;
+  set({ [letter]: place });
+}
+
+function set(places, grade) {
+  for (const [letter, place] of Object.entries(places)) form.elements[`rank_${letter}`].value = place;
+  if (grade !== undefined && strength) form.elements.strength.value = grade;
   form.dispatchEvent(new Event("input", { bubbles: true }));
   show();
+}
+
+/* Of two answers, the place of one tells the other's, until somebody says otherwise. */
+let guessed = "";
+function putOneOfTwo(letter, place) {
+  const other = letters.find((each) => each !== letter);
+  const rest = { 1: "2", 2: "1" }[place];
+  if (rest && (!placeOf(other) || guessed === other)) {
+    guessed = other;
+    set({ [letter]: place, [other]: rest });
+  } else {
+    guessed = "";
+    put(letter, place);
+  }
 }
 
 /* ---- What the ranking says now ---- */
@@ -32,7 +54,11 @@ function tiers() {
 function show() {
   const found = tiers();
   const ranked = [...found.keys()].filter((place) => place !== UNRANKABLE).sort((a, b) => a - b);
-  strength.hidden = ranked.length !== 2;
+  if (strength) {
+    strength.hidden = ranked.length !== 2 || Boolean(scale);
+    if (ranked.length !== 2) for (const radio of strength.querySelectorAll("input")) radio.checked = false;
+  }
+  showScale();
   for (const card of cards) card.classList.toggle("placed", Boolean(placeOf(card.dataset.letter)));
   for (const tier of board.querySelectorAll(".tier")) {
     const here = tier.dataset.place ? found.get(tier.dataset.place) ?? [] : letters.filter((letter) => !placeOf(letter));
@@ -42,6 +68,29 @@ function show() {
   const parts = ranked.map((place, i) => `${ORDINALS[i] ?? `${i + 1}th`}: ${found.get(place).map(upper).join(" and ")}`);
   if (found.has(UNRANKABLE)) parts.push(`Not rankable: ${found.get(UNRANKABLE).map(upper).join(" and ")}`);
   words.textContent = parts.length ? `${parts.join(". ")}.` : "";
+}
+
+function showScale() {
+  if (!scale) return;
+  const places = letters.map(placeOf);
+  // 1 and 3 say what 1 and 2 say
+  const order = places[0] === places[1] ? "1,1" : Number(places[0]) < Number(places[1]) ? "1,2" : "2,1";
+  const said = places.every((place) => place && place !== UNRANKABLE);
+  for (const step of scale.querySelectorAll("button")) {
+    const grade = order === "1,1" || !strength ? "" : form.elements.strength.value;
+    step.setAttribute("aria-pressed", String(said && step.dataset.places === order && step.dataset.strength === grade));
+  }
+}
+
+if (scale) {
+  scale.hidden = false;
+  scale.addEventListener("click", (event) => {
+    const step = event.target.closest("button");
+    if (!step) return;
+    const places = step.dataset.places.split(",");
+    guessed = "";
+    set({ [letters[0]]: places[0], [letters[1]]: places[1] }, step.dataset.strength);
+  });
 }
 
 /* ---- The board: places to drop answers on ---- */
@@ -67,7 +116,8 @@ function tier(place, title) {
   return element;
 }
 
-board.append(tier("", "To place"), ...letters.map((_, i) => tier(String(i + 1), String(i + 1))), tier(UNRANKABLE, "Not rankable"));
+board.append(tier("", "To place"), ...letters.map((_, i) => tier(String(i + 1), String(i + 1))));
+if (hasUnrankable) board.append(tier(UNRANKABLE, "Not rankable"));
 board.hidden = false;
 board.setAttribute("aria-hidden", "true"); // the same is said in words, and done by keyboard on the answers
 for (const card of cards) card.querySelector(".letter").draggable = true;
@@ -107,28 +157,62 @@ function send() {
   } else form.requestSubmit();
 }
 
+/* The order that was shown is asked about once; the dialog's button sends the form with the answer. */
+form.addEventListener("submit", (event) => {
+  const places = letters.map((letter) => Number(placeOf(letter)));
+  const isShown = places.every((place, i) => place && (i === 0 || place > places[i - 1]));
+  if (!unchanged || !isShown || event.submitter?.name === "confirmed") return;
+  event.preventDefault();
+  unchanged.showModal();
+}, true);
+unchanged?.addEventListener("keydown", (event) => { if (event.repeat) event.preventDefault(); }); // Enter, held too long
+
+/* The answer that keys are about: the one in focus, or that was before a text field or button took it. */
+function remember(card) {
+  for (const each of cards) each.classList.toggle("current", each === card);
+}
+form.addEventListener("focusin", (event) => { const card = event.target.closest(".answer"); if (card) remember(card); });
+const current = () => cards.find((card) => card.classList.contains("current")) ?? cards[0];
+
+let rating = false; // after r, the next digit is a rating
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || form.inert || document.querySelector("dialog:modal")) return;
+  if (event.repeat && event.key === "Enter") return event.preventDefault();
   const at = event.target;
   const radio = at.matches("input[type=radio]");
   if (at.closest("input, textarea, select, [contenteditable]") && !radio) return;
-  const card = at.closest(".answer") ?? cards[0];
-  const used = shifted(event) || moved(event, card, radio) || placed(event, card) || (event.key === "Enter" && entered(at, radio));
+  const card = at.closest(".answer") ?? current();
+  const used = rated(event, card) || shifted(event) || moved(event, card, radio) || placed(event, card) || (event.key === "Enter" && entered(at, radio));
   if (used) { event.preventDefault(); event.stopPropagation(); }
 }, true);
 
 function shifted(event) {
   const digit = /^Digit([1-3])$/.exec(event.code)?.[1];
-  if (!event.shiftKey || !digit || strength.hidden) return false;
-  form.elements.strength.value = digit;
-  form.dispatchEvent(new Event("input", { bubbles: true }));
+  if (!event.shiftKey || !digit || !strength || new Set(letters.map(placeOf).filter((p) => p && p !== UNRANKABLE)).size !== 2) return false;
+  set({}, digit);
   return true;
+}
+
+function rated(event, card) {
+  const radios = form.elements[`rating_${card.dataset.letter}`];
+  if (rating && /^[1-7]$/.test(event.key)) {
+    rating = false;
+    radios.value = event.key;
+    form.dispatchEvent(new Event("input", { bubbles: true }));
+    window.studio.toast(`Answer ${upper(card.dataset.letter)} rated ${event.key} of 7.`, "info");
+    return true;
+  }
+  rating = event.key === "r" && Boolean(radios);
+  if (rating) card.querySelector("details.answer-more").open = true;
+  return rating;
 }
 
 function placed(event, card) {
   const place = event.key === "0" ? UNRANKABLE : event.key;
-  if (place !== UNRANKABLE && !(/^[1-9]$/.test(place) && Number(place) <= cards.length)) return false;
-  put(card.dataset.letter, place);
+  if (event.shiftKey) return false;
+  if (place === UNRANKABLE ? !hasUnrankable : !(/^[1-9]$/.test(place) && Number(place) <= cards.length)) return false;
+  if (scale) putOneOfTwo(card.dataset.letter, place);
+  else put(card.dataset.letter, place);
   onward(card);
   return true;
 }
@@ -137,12 +221,12 @@ function moved(event, card, radio) {
   const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
   if (step && !radio) {
     const here = cards.indexOf(card);
-    const there = document.activeElement.closest(".answer") ? here + step : here;
+    const there = document.activeElement.closest(".answer") ? here + step : cards.indexOf(current());
     cards[(there + cards.length) % cards.length].focus();
     return true;
   }
-  const named = event.shiftKey ? -1 : letters.indexOf(event.key.toLowerCase());
-  if (named < 0) return false;
+  const named = letters.indexOf(event.key.toLowerCase());
+  if (named < 0 || (!event.shiftKey && document.querySelector(`[data-key="${event.key}"]`))) return false;
   cards[named].focus();
   return true;
 }

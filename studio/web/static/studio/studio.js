@@ -114,7 +114,7 @@ document.addEventListener("keydown", (event) => {
     if (form && mark) { event.preventDefault(); form.requestSubmit(form.querySelector("[type=submit], button:not([type])")); }
     return;
   }
-  if (inText || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+  if (inText || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog:modal")) return;
   const sequence = pending ? `${pending} ${event.key}` : event.key;
   const find = (keys) => [...document.querySelectorAll("[data-key]")].find((e) => e.dataset.key === keys && !e.disabled);
   const target = find(sequence) ?? find(event.key);
