@@ -6,7 +6,7 @@ The adjudicated comparison is the one whose task `adjudicates` another; the orig
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
@@ -20,7 +20,6 @@ from annotation.tasks import add_tasks, find_queue
 from studio.models import Project, User
 
 WINDOW = 5000  # judged tasks that are looked through at a time, newest first
-CHUNK = 500
 
 
 def disagreement(rankings: Sequence[Tiers]) -> float | None:
@@ -86,22 +85,17 @@ class Measured:
 def measure(tasks: Sequence[int]) -> list[Measured]:
     """The disagreement of each of these tasks, the largest first; tasks without a common pair are left out.
 
-    One query in `CHUNK` tasks; only ids and tiers are read.
+    One query; only ids and tiers are read. At most `WINDOW` tasks.
     """
     rankings: dict[int, list[Tiers]] = defaultdict(list)
-    clusters: dict[int, tuple[str, bool]] = {}
+    facts: dict[int, tuple[str, bool]] = {}
     sent = Exists(Task.objects.filter(adjudicates=OuterRef("task")).exclude(status=Task.Status.WITHDRAWN))
-    for start in range(0, len(tasks), CHUNK):
-        rows = Comparison.objects.filter(
-            task__in=tasks[start : start + CHUNK], withdrawn_at=None, surplus=False
-        ).order_by()
-        for task, tiers, cluster, is_sent in rows.annotate(sent=sent).values_list(
-            "task", "tiers", "prompt__cluster", "sent"
-        ):
-            rankings[task].append(tiers)
-            clusters[task] = (cluster, is_sent)
+    rows = Comparison.objects.filter(task__in=tasks, withdrawn_at=None, surplus=False).order_by().annotate(sent=sent)
+    for task, tiers, cluster, is_sent in rows.values_list("task", "tiers", "prompt__cluster", "sent"):
+        rankings[task].append(tiers)
+        facts[task] = (cluster, is_sent)
     measured = [
-        Measured(task, clusters[task][0], value, len(given), clusters[task][1])
+        Measured(task, facts[task][0], value, len(given), facts[task][1])
         for task, given in rankings.items()
         if (value := disagreement(given)) is not None
     ]
@@ -213,7 +207,7 @@ def earlier_judgements(claim: Claim) -> list[EarlierJudgement]:
     given = Comparison.objects.filter(task=original, withdrawn_at=None).order_by("-surplus")
     found = [
         EarlierJudgement(
-            words=_words(comparison, letter),
+            words=words_of(comparison, letter),
             strength=comparison.get_strength_display() or "",
             rationale=comparison.rationale,
         )
@@ -222,7 +216,8 @@ def earlier_judgements(claim: Claim) -> list[EarlierJudgement]:
     return sorted(found, key=lambda judgement: (judgement.words, judgement.rationale))
 
 
-def _words(comparison: Comparison, letter: dict[int, str]) -> str:
+def words_of(comparison: Comparison, letter: Mapping[int, str]) -> str:
+    """A ranking in the given letters of its answers: "B › A = C (D not rankable)"."""
     words = " › ".join(" = ".join(sorted(letter[pk] for pk in tier)) for tier in comparison.tiers)
     left_out = ", ".join(sorted(letter[pk] for pk in comparison.unrankable))
     return f"{words or 'none'} ({left_out} not rankable)" if left_out else words

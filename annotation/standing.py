@@ -142,3 +142,18 @@ def is_shut_out(project: Project) -> Exists:
     """A condition on labels by their `annotator`: those who are excluded or took their consent back."""
     rows = Standing.objects.filter(project=project, user=OuterRef("annotator"))
     return Exists(rows.filter(Q(status=Status.EXCLUDED) | Q(consent_withdrawn_at__isnull=False)))
+
+
+@transaction.atomic
+def let_repeat_trial(queue: Queue, user: User, by: User) -> None:
+    """Begin the trial round of a queue anew, with items that the person has not met. ValueError when there was none.
+
+    What was done of it stays on record, but counts neither for the new round nor against the thresholds.
+    """
+    done, mean = calibration_so_far(queue, user)
+    if not done:
+        raise ValueError(f"{user.username} has not begun the trial round of '{queue.name}'.")
+    GoldResult.objects.filter(annotator=user, gold__task__queue=queue, is_calibration=True).update(is_calibration=False)
+    row = _row(queue.project, user)
+    Standing.objects.filter(pk=row.pk).update(changed_by=by, changed_at=timezone.now())
+    record(queue.project_id, by, "let repeat a trial round", person=user, queue=queue.name, done=done, mean=mean)

@@ -5,6 +5,7 @@ from annotation import (
     views_chats,
     views_datasets,
     views_disagreements,
+    views_effects,
     views_failures,
     views_gold,
     views_journal,
@@ -88,4 +89,7 @@ urlpatterns = [
     path("quality/disagreements/", views_disagreements.disagreements, name="disagreements"),
     path("quality/journal/", views_journal.entries, name="journal"),
     path("quality/journal/export/<slug:format>/", views_journal.export, name="journal-export"),
+    path("quality/effects/", views_effects.effects_page, name="effects"),
+    path("quality/effects/<int:artifact_id>/score/", views_effects.score, name="score"),
+    path("quality/effects/<int:artifact_id>/ask-again/", views_effects.ask_again, name="ask-again"),
 ]

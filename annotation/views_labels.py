@@ -33,7 +33,7 @@ STATES = {"standing": "Standing", "withdrawn": "Withdrawn", "surplus": "Not coun
 @require_GET
 @member_required(*EXPERTS)
 def comparisons(request: HttpRequest, project: Project) -> HttpResponse:
-    related = ("prompt", "annotator", "guideline", "review")
+    related = ("prompt", "annotator", "guideline", "review", "task")
     found = Comparison.objects.filter(prompt__project=project).select_related(*related)
     purpose = request.GET.get("for", "")
     if purpose in ("training", "review"):
@@ -99,7 +99,7 @@ class JudgedAnswer:
 @member_required()
 def comparison(request: HttpRequest, project: Project, label_id: int) -> HttpResponse:
     """One ranking, answers in the order in which they were shown. Everybody sees their own, experts all."""
-    related = ("prompt", "annotator", "guideline", "review", "round", "withdrawn_by", "task__queue")
+    related = ("prompt", "annotator", "guideline", "review", "round", "withdrawn_by", "task__queue", "task__gold")
     label = _find(request.membership, Comparison.objects.select_related(*related), label_id)
     hidden = hides_models(request.membership, label.prompt) or bool(
         label.review and hides_result(request.membership, label.review)
@@ -145,6 +145,7 @@ def _detail(request: HttpRequest, project: Project, label: Any, extra: dict[str,
         "label": label,
         "kind": label._meta.model_name,
         "is_expert": expert,
+        "is_lead": may(request.membership, ENGINEERS),
         "may_withdraw": may_withdraw(request.membership, label) and not label.is_withdrawn,
         "datasets": datasets_using(label) if expert else [],
         "models": models_using(label) if expert else [],

@@ -1,0 +1,155 @@
+"""The Quality room for leads: people and where they stand, and what each person may see of their own figures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_GET, require_POST
+
+from annotation.models import GoldResult, Standing
+from annotation.people import Portrait, board, decisions_about, portrait, trials
+from annotation.standing import let_repeat_trial, set_standing
+from annotation.statistics.habits import Habits, differs
+from annotation.statistics.intervals import Interval
+from annotation.views_journal import facts
+from studio.access import ENGINEERS, member_required
+from studio.models import Project, User
+
+HABITS = (  # field of Habits, what it is called, what it means, what somebody without a lean would have
+    ("longer", "Prefers the longer", "pairs in which the longer answer won", 0.5),
+    ("first", "Prefers the first shown", "pairs in which the answer shown first won", 0.5),
+    ("ties", "Ties", "pairs that were called equal", None),
+    ("unchanged", "Order left as shown", "rankings handed in in the order in which they were shown", None),
+    ("hasty", "Hasty", "rankings made much faster than people here do", None),
+)
+ACTIONS = (  # standing, button, what follows from it
+    (Standing.Status.WARNED, "Warn", "They read the reason and go on working."),
+    (Standing.Status.PAUSED, "Pause", "They get no work until a lead lets them go on. Their labels stay."),
+    (
+        Standing.Status.EXCLUDED, "Exclude",
+        "They get no work, and their labels leave every dataset that is frozen from now on.",
+    ),
+    (Standing.Status.ACTIVE, "Reactivate", "They work as before; thresholds count only what follows."),
+)  # fmt: skip
+GOLD_SHOWN = 30
+
+
+@require_GET
+@member_required(*ENGINEERS)
+def people(request: HttpRequest, project: Project) -> HttpResponse:
+    found = board(project)
+    rows = [{"person": person, "habits": habit_rows(person.habits, found.everybody)} for person in found.people]
+    context = {
+        "project": project,
+        "board": found,
+        "rows": rows,
+        "everybody": habit_rows(found.everybody, None),
+        "trials": trials(project),
+    }
+    return render(request, "annotation/quality.html", context)
+
+
+def habit_rows(habits: Habits, everybody: Habits | None) -> list[dict[str, Any]]:
+    """Each habit with its interval, the project's, and whether the two have nothing in common."""
+    rows = []
+    for name, label, help_text, neutral in HABITS:
+        own: Interval | None = getattr(habits, name)
+        all_of_us: Interval | None = getattr(everybody, name) if everybody else None
+        rows.append(
+            {
+                "name": name, "label": label, "help": help_text, "own": own, "everybody": all_of_us,
+                "reference": all_of_us.value if all_of_us else neutral, "differs": differs(own, all_of_us),
+            }
+        )  # fmt: skip
+    return rows
+
+
+@require_GET
+@member_required(*ENGINEERS)
+def person(request: HttpRequest, project: Project, user_id: int) -> HttpResponse:
+    user = _find_person(project, user_id)
+    found = portrait(project, user)
+    results = GoldResult.objects.filter(annotator=user, gold__task__queue__project=project)
+    context = {
+        "results": results.select_related("gold__task__prompt", "gold__task__queue")[:GOLD_SHOWN],
+        "decisions": [(entry, facts(entry)) for entry in decisions_about(project, user)],
+        "actions": [a for a in ACTIONS if a[0] != found.person.standing.status] if found.person.membership else [],
+        "is_lead": True,
+        **_portrait_context(project, found),
+    }
+    return render(request, "annotation/person.html", context)
+
+
+@require_GET
+@member_required()
+def me(request: HttpRequest, project: Project) -> HttpResponse:
+    """One's own figures: nothing about silent gold, nothing about others but the project's averages."""
+    found = portrait(project, request.user, only_told=True)
+    return render(request, "annotation/person.html", {"is_lead": False, **_portrait_context(project, found)})
+
+
+def _portrait_context(project: Project, found: Portrait) -> dict[str, Any]:
+    return {
+        "project": project,
+        "portrait": found,
+        "person": found.person,
+        "habits": habit_rows(found.person.habits, found.everybody),
+        "times": bars(found.times),
+        "weeks": bars([(week.start.strftime("%-d %b"), week.labels) for week in found.weeks]),
+    }
+
+
+def bars(counts: list[tuple[str, int]]) -> dict[str, Any]:
+    """Geometry of a bar chart in a box of 40 units a bar by 100: for `annotation/_bars.html`."""
+    top = max((n for _, n in counts), default=0) or 1
+    drawn = []
+    for i, (label, n) in enumerate(counts):
+        height = 72 * n / top
+        drawn.append(
+            {"label": label, "count": n, "x": 40 * i + 4, "middle": 40 * i + 20, "height": height, "y": 82 - height,
+             "above": 79.5 - height}
+        )  # fmt: skip
+    return {"width": 40 * len(counts), "drawn": drawn}
+
+
+def _find_person(project: Project, user_id: int) -> User:
+    """Somebody who belongs to the project or has judged in it."""
+    members = User.objects.filter(memberships__project=project)
+    judges = User.objects.filter(comparisons__prompt__project=project) | User.objects.filter(
+        demonstrations__prompt__project=project
+    )
+    found = User.objects.filter(pk=user_id)
+    if not found.filter(pk__in=members.values("pk")).exists():
+        return get_object_or_404(found.filter(pk__in=judges.values("pk")))
+    return found.get()
+
+
+@require_POST
+@member_required(*ENGINEERS)
+def change_standing(request: HttpRequest, project: Project, user_id: int) -> HttpResponse:
+    user = _find_person(project, user_id)
+    status, reason = request.POST.get("status", ""), request.POST.get("reason", "")
+    try:
+        set_standing(project, user, status, reason, request.user)
+    except ValueError as error:
+        messages.error(request, str(error))
+    else:
+        messages.success(request, f"{user.display_name} is {Standing.Status(status).label.lower()} now.")
+    return redirect("annotation:person", project.slug, user.pk)
+
+
+@require_POST
+@member_required(*ENGINEERS)
+def repeat_trial(request: HttpRequest, project: Project, user_id: int, queue_id: int) -> HttpResponse:
+    user = _find_person(project, user_id)
+    queue = get_object_or_404(project.queues.select_related("project"), pk=queue_id)
+    try:
+        let_repeat_trial(queue, user, request.user)
+    except ValueError as error:
+        messages.error(request, str(error))
+    else:
+        messages.success(request, f"{user.display_name} starts the trial round of '{queue.name}' anew.")
+    return redirect("annotation:person", project.slug, user.pk)
