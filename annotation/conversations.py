@@ -9,12 +9,13 @@ from typing import Any
 
 ROLES = ("system", "user", "assistant")
 SHAPE = "give 'messages', a list of {\"role\", \"content\"}, or 'prompt', a text"
+_encode_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def message_key(messages: list[dict[str, str]]) -> str:
     """sha256 of the conversation: equal content, equal key."""
-    content = [[m["role"], m["content"]] for m in messages]
-    return hashlib.sha256(json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()).hexdigest()
+    content = _encode_json([[m["role"], m["content"]] for m in messages])
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def root_key(messages: list[dict[str, str]]) -> str:

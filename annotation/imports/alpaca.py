@@ -21,7 +21,7 @@ def parse(value: Any, columns: Mapping[str, str]) -> Iterator[Item]:
     if not is_instruction(value):
         raise ValueError("it needs 'instruction' with 'output' (and perhaps 'input'), or with 'instances' of these")
     instruction = check_text("'instruction'", value["instruction"]).strip()
-    instances = value["instances"] if "instances" in value else [value]
+    instances = value.get("instances", [value])
     if not isinstance(instances, list) or not instances or not all(isinstance(i, dict) for i in instances):
         raise ValueError("'instances' must be a list of objects with 'input' and 'output'")
     for instance in instances:

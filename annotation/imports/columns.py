@@ -133,10 +133,10 @@ def _prompt(row: Mapping[str, Any]) -> Any:
 
 def _conversation(row: Mapping[str, Any], more: dict[str, Any]) -> Item:
     messages = row["messages"]
-    if isinstance(messages, list) and messages and isinstance(messages[-1], dict):
-        if messages[-1].get("role") == "assistant":
-            prompt = _prompt({**row, "messages": messages[:-1]})
-            return make_demonstration(prompt, answer_text(messages[-1:], "messages"), **more)
+    last = messages[-1] if isinstance(messages, list) and messages else None
+    if isinstance(last, dict) and last.get("role") == "assistant":
+        prompt = _prompt({**row, "messages": messages[:-1]})
+        return make_demonstration(prompt, answer_text([last], "messages"), **more)
     more.pop("annotator", None)
     return make_prompt(_prompt(row), **more)
 
@@ -145,9 +145,9 @@ def answer_text(value: Any, name: str) -> str:
     """An answer given as a text or as one message of the assistant."""
     if isinstance(value, str):
         return value
-    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict):
-        if value[0].get("role") == "assistant" and isinstance(value[0].get("content"), str):
-            return value[0]["content"]
+    only = value[0] if isinstance(value, list) and len(value) == 1 else None
+    if isinstance(only, dict) and only.get("role") == "assistant" and isinstance(only.get("content"), str):
+        return only["content"]
     raise ValueError(f"'{name}' must be the answer's text, or a list of one message of the assistant")
 
 
@@ -159,7 +159,9 @@ def _preference(row: Mapping[str, Any], more: dict[str, Any]) -> Item:
         prompt = _prompt(row)
         turns = prompt if isinstance(prompt, list) else [{"role": "user", "content": prompt}]
         # Some data sets repeat the prompt in front of both answers, some do not.
-        texts = [answer_text(_without(turns, side), name) for side, name in ((chosen, "chosen"), (rejected, "rejected"))]
+        texts = [
+            answer_text(_without(turns, side), name) for side, name in ((chosen, "chosen"), (rejected, "rejected"))
+        ]
     else:
         prompt, texts = _implicit(chosen, rejected)
     if "strength" in row:

@@ -164,13 +164,13 @@ def _read_array(file: BinaryIO) -> Iterator[Record]:
 
 
 def delimiter_of(sample: str) -> str:
-    """The delimiter by which the first rows have the same number of columns, and most of them."""
-    best, most = ",", 1
+    """The delimiter by which most of the first rows have as many columns as the header, and that more than one."""
+    best, most = ",", (0.0, 1)
     for delimiter in DELIMITERS:
-        rows = list(csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter))[:20]
-        widths = {len(row) for row in rows[:-1] or rows if row}
-        if len(widths) == 1 and (width := widths.pop()) > most:
-            best, most = delimiter, width
+        header, *rows = [row for row in csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter) if row][:20]
+        fitting = sum(len(row) == len(header) for row in rows) / len(rows) if rows else 1.0
+        if len(header) > 1 and (fitting, len(header)) > most:
+            best, most = delimiter, (fitting, len(header))
     return best
 
 

@@ -21,7 +21,11 @@ def is_transcript(text: Any) -> bool:
 
 def parse(value: Any, columns: Mapping[str, str]) -> Iterator[Item]:
     """Raises ValueError with the reason."""
-    if not isinstance(value, dict) or not is_transcript(value.get("chosen")) or not is_transcript(value.get("rejected")):
+    if (
+        not isinstance(value, dict)
+        or not is_transcript(value.get("chosen"))
+        or not is_transcript(value.get("rejected"))
+    ):
         raise ValueError("it needs 'chosen' and 'rejected', both transcripts that begin with “\\n\\nHuman:”")
     messages, texts = split_pair(value["chosen"], value["rejected"])
     yield make_comparison(messages, [Answer(text) for text in texts], [[0], [1]])

@@ -16,6 +16,8 @@ SPLITS = ("train", "test")
 PROMPT, DEMONSTRATION, COMPARISON = "prompt", "demonstration", "comparison"
 KINDS = (PROMPT, DEMONSTRATION, COMPARISON)
 
+_encode_json = json.JSONEncoder(ensure_ascii=False).encode
+
 
 @dataclass(slots=True)
 class Answer:
@@ -86,7 +88,7 @@ def _row_key(item: Item) -> str:
         item.kind, [a.text for a in item.answers], item.tiers, item.unrankable, item.strength, item.ratings, item.flags,
         item.rationale, item.reasoning, item.annotator,
     ]  # fmt: skip
-    return hashlib.sha256(json.dumps(said, ensure_ascii=False).encode()).hexdigest()
+    return hashlib.sha256(_encode_json(said).encode()).hexdigest()
 
 
 def check_text(what: str, text: Any) -> str:
