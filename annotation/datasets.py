@@ -1,42 +1,55 @@
-"""Freeze labels into an immutable dataset artifact: JSONL in TRL's columns, a data card, and a row a line that says
-which label it came from.
+"""Freeze labels into an immutable dataset artifact: JSONL in TRL's columns, a data card, and which label each row came
+from.
 
-Held-out prompts never get into what trains, nor do judgements of blind reviews, withdrawn labels and surplus ones.
+Held-out prompts never get into what trains, nor do judgements of blind reviews, gold items, withdrawn and surplus
+labels, and those of people who are excluded or took their consent back. Where a disagreement was settled, what settled
+it stands for the judgements it settled.
 """
 
 from __future__ import annotations
 
-import json
-import shutil
-import uuid
-from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator
+from itertools import groupby
 from typing import Any
 
-from django.conf import settings
-from django.db import transaction
-from django.db.models import QuerySet
-from django.utils import timezone
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Sum
 
-from annotation.comparisons import pairs
-from annotation.models import Comparison, DatasetItem, Demonstration, Label, Prompt, Split
-from annotation.prompts import hash_fraction
+from annotation.aggregation import METHODS, PRIOR, preferences
+from annotation.freezing import Plan, Row, freeze
+from annotation.models import Comparison, Demonstration, Prompt, Split, Standing
 from studio.models import Project, User
-from studio.runs.directory import write_json
 from studio.runs.models import Artifact
 
-BATCH = 1000
+CHUNK = 500  # labels, with their texts, that are held at a time
 
-
-@dataclass(frozen=True)
-class Row:
-    """One line of a dataset and the label (or prompt) that it came from."""
-
-    content: dict[str, Any]
-    source: Demonstration | Comparison | Prompt
-    prompt: Prompt
+LEFT_OUT = (
+    "## Left out\n\n"
+    "Withdrawn labels, surplus judgements, every held-out prompt, and the labels of people who were excluded or took "
+    "their consent back by then. Test rows are those whose conversation's root hashes below the test fraction, so "
+    "train and test share no conversation."
+)
+COMPARISONS_LEFT_OUT = (
+    f"{LEFT_OUT}\n\nOf rankings also those of blind reviews and of gold items; and where a disagreement was settled, "
+    "the judgements that it settled: only the adjudicated ranking is used."
+)
+SCORES = (
+    "A prompt's rankings were merged into {} scores ({}, prior {}); each pair that somebody ranked is ordered by them."
+)
+MERGED = {
+    "every": "Each ranking gives every pair of answers from different tiers; ties say nothing. People who disagree "
+    "give opposite pairs.",
+    "majority": "For each pair of a prompt's answers the side that more rankings prefer; draws are left out.",
+    "bradley_terry": SCORES.format("Bradley-Terry", "a tie is half a win each way", "{prior:g}"),
+    "plackett_luce": SCORES.format("Plackett-Luce", "equal places choose among the same rest", "{prior:g}"),
+}
+CERTAINTY = "`margin` is twice the probability that the chosen answer wins, less one."
+MARGINS = {
+    "every": "`margin` is a third of the ranking's strength: 1/3 slightly, 2/3 clearly, 1 much better; 0 where none "
+    "was given.",
+    "majority": "`margin` is the lead in votes over all votes, ties included.",
+    "bradley_terry": CERTAINTY,
+    "plackett_luce": CERTAINTY,
+}
 
 
 def freeze_demonstrations(
@@ -51,26 +64,18 @@ def freeze_demonstrations(
 
     `test_fraction` of the conversations, chosen by hash, become the test split. Raises ValueError when none is left.
     """
-    labels = usable(Demonstration.objects.filter(prompt__project=project), demonstrations)
-    rows = [
-        Row(
-            {
-                "prompt": label.prompt.messages,
-                "completion": [{"role": "assistant", "content": label.completion.text}],
-                "prompt_id": label.prompt_id,
-                "cluster": label.prompt.cluster,
-                "demonstration_id": label.pk,
-            },
-            label,
-            label.prompt,
+    labels = _Labels(Demonstration.objects.filter(prompt__project=project), demonstrations)
+    return freeze(
+        Plan(
+            project, user, name or "Demonstrations", "demonstrations",
+            rows=lambda: _demonstration_rows(labels),
+            still_usable=labels.still_usable,
+            empty="There is no demonstration to freeze: write some on training prompts first (held-out prompts do not "
+            "train).",
+            test_fraction=test_fraction,
+            notes=(LEFT_OUT,),
         )
-        for label in labels.select_related("prompt", "completion", "annotator", "guideline").order_by("id")
-    ]
-    if not rows:
-        raise ValueError(
-            "There is no demonstration to freeze: write some on training prompts first (held-out prompts do not train)."
-        )
-    return _freeze(project, user, name or "Demonstrations", "demonstrations", split_rows(rows, test_fraction))
+    )  # fmt: skip
 
 
 def freeze_comparisons(
@@ -80,26 +85,33 @@ def freeze_comparisons(
     name: str = "",
     comparisons: QuerySet[Comparison] | None = None,
     test_fraction: float = 0.2,
+    aggregation: str = "every",
+    prior: float = PRIOR,
+    margin: bool = False,
 ) -> Artifact:
     """A dataset of the pairs that the project's rankings (or the given ones of them) imply, for reward models.
 
-    A ranking becomes every pair of answers from different tiers; ties say nothing. Train and test share no
-    conversation. Raises ValueError when there is no pair.
+    `aggregation` (see `annotation.aggregation`) says what becomes of several rankings of one prompt; with `margin`
+    rows have that column. Train and test share no conversation. Raises ValueError when there is no pair.
     """
-    labels = usable(Comparison.objects.filter(prompt__project=project, review=None), comparisons)
-    rows = [
-        row
-        for label in labels.select_related("prompt", "annotator", "guideline")
-        .prefetch_related("completions")
-        .order_by("id")
-        for row in _pair_rows(label)
-    ]
-    if not rows:
-        raise ValueError(
-            "There is no comparison to freeze that prefers one answer to another: rank answers to training prompts "
-            "first (ties, blind reviews and held-out prompts do not train)."
+    preferences([], [], aggregation, prior)  # the settings are checked before anything is read
+    labels = _Labels(Comparison.objects.filter(prompt__project=project, review=None), comparisons)
+    facts: dict[str, Any] = {"aggregation": aggregation, "margin": margin}
+    if aggregation in ("bradley_terry", "plackett_luce"):
+        facts["prior"] = prior
+    made = f"## How rankings became pairs\n\n{METHODS[aggregation]}. {MERGED[aggregation].format(prior=prior)}"
+    return freeze(
+        Plan(
+            project, user, name or "Comparisons", "comparisons",
+            rows=lambda: _pair_rows(labels, aggregation, prior, margin),
+            still_usable=labels.still_usable,
+            empty="There is no comparison to freeze that prefers one answer to another: rank answers to training "
+            "prompts first (ties, blind reviews, gold items and held-out prompts do not train).",
+            test_fraction=test_fraction,
+            facts=facts,
+            notes=(f"{made} {MARGINS[aggregation]}" if margin else made, COMPARISONS_LEFT_OUT),
         )
-    return _freeze(project, user, name or "Comparisons", "comparisons", split_rows(rows, test_fraction))
+    )  # fmt: skip
 
 
 def freeze_prompts(
@@ -108,135 +120,102 @@ def freeze_prompts(
     """A dataset of prompts: train.jsonl those that may train, test.jsonl the held-out ones. ValueError for none."""
     chosen = Prompt.objects.filter(project=project)
     if prompts is not None:
-        chosen = chosen.filter(pk__in=prompts.values("pk"))
-    splits: dict[str, list[Row]] = {Split.TRAIN: [], Split.TEST: []}
-    for prompt in chosen.order_by("id"):
-        content = {"prompt": prompt.messages, "prompt_id": prompt.pk, "cluster": prompt.cluster}
-        splits[prompt.split].append(Row(content, prompt, prompt))
-    if not any(splits.values()):
-        raise ValueError("There is no prompt to freeze: import some first.")
-    return _freeze(project, user, name or "Prompts", "prompts", splits)
+        chosen = chosen.filter(pk__in=prompts.order_by().values("pk"))
+
+    def rows() -> Iterator[Row]:
+        for prompt in chosen.order_by("id").iterator(chunk_size=CHUNK):
+            content = {"prompt": prompt.messages, "prompt_id": prompt.pk, "cluster": prompt.cluster}
+            yield Row(content, (prompt,), prompt)
+
+    return freeze(
+        Plan(
+            project, user, name or "Prompts", "prompts", rows=rows, still_usable=lambda: True,
+            empty="There is no prompt to freeze: import some first.",
+        )
+    )  # fmt: skip
 
 
 def usable(labels: QuerySet[Any], chosen: QuerySet[Any] | None = None) -> QuerySet[Any]:
     """Those of `labels` (and of `chosen`, where given) that may train."""
     if chosen is not None:
         labels = labels.filter(pk__in=chosen.order_by().values("pk"))
-    return labels.filter(withdrawn_at=None, surplus=False, prompt__split=Split.TRAIN)
+    labels = _standing(labels)
+    if labels.model is Comparison:
+        settled = _standing(Comparison.objects.filter(task__adjudicates=OuterRef("task")))
+        labels = labels.filter(~Exists(settled), task__gold=None)
+    return labels
 
 
-def _pair_rows(label: Comparison) -> list[Row]:
-    texts = {c.pk: c.text for c in label.completions.all()}
-    return [
-        Row(
-            {
-                "prompt": label.prompt.messages,
+def _standing(labels: QuerySet[Any]) -> QuerySet[Any]:
+    """Not withdrawn, counted, of a training prompt, by somebody whose labels count."""
+    away = Standing.objects.filter(
+        Q(status=Standing.Status.EXCLUDED) | Q(consent_withdrawn_at__isnull=False),
+        project=OuterRef("prompt__project"),
+        user=OuterRef("annotator"),
+    )
+    return labels.filter(~Exists(away), withdrawn_at=None, surplus=False, prompt__split=Split.TRAIN)
+
+
+class _Labels:
+    """The labels that are frozen: those of now, whatever people do meanwhile.
+
+    One SELECT reads them all, so it sees one moment. New labels are no matter; `still_usable` tells whether one that
+    was read has been withdrawn or settled since.
+    """
+
+    def __init__(self, labels: QuerySet[Any], chosen: QuerySet[Any] | None) -> None:
+        self.labels, self.chosen = labels, chosen
+        self.newest = self.number = self.sum = 0
+
+    def read(self, *related: str, prefetch: tuple[str, ...] = ()) -> Iterator[Any]:
+        """In the order of their prompts."""
+        self.newest = self.number = self.sum = 0
+        labels = usable(self.labels, self.chosen).select_related(*related).prefetch_related(*prefetch)
+        for label in labels.order_by("prompt", "id").iterator(chunk_size=CHUNK):
+            self.newest = max(self.newest, label.pk)
+            self.number += 1
+            self.sum += label.pk
+            yield label
+
+    def still_usable(self) -> bool:
+        now = usable(self.labels, self.chosen).filter(pk__lte=self.newest).order_by()
+        found = now.aggregate(number=Count("pk"), sum=Sum("pk"))
+        return (found["number"], found["sum"] or 0) == (self.number, self.sum)
+
+
+def _demonstration_rows(labels: _Labels) -> Iterator[Row]:
+    for label in labels.read("prompt", "completion", "annotator", "guideline"):
+        content = {
+            "prompt": label.prompt.messages,
+            "completion": [{"role": "assistant", "content": label.completion.text}],
+            "prompt_id": label.prompt_id,
+            "cluster": label.prompt.cluster,
+            "demonstration_id": label.pk,
+        }
+        yield Row(content, (label,), label.prompt)
+
+
+def _pair_rows(labels: _Labels, aggregation: str, prior: float, margin: bool) -> Iterator[Row]:
+    read = labels.read("prompt", "annotator", "guideline", prefetch=("completions",))
+    for _, group in groupby(read, key=lambda label: label.prompt_id):
+        rankings = list(group)
+        texts = {c.pk: c.text for label in rankings for c in label.completions.all()}
+        found = preferences([r.tiers for r in rankings], [r.strength for r in rankings], aggregation, prior)
+        for chosen, rejected, lead, sources in found:
+            if texts[chosen] == texts[rejected]:
+                continue
+            prompt = rankings[0].prompt
+            content = {
+                "prompt": prompt.messages,
                 "chosen": [{"role": "assistant", "content": texts[chosen]}],
                 "rejected": [{"role": "assistant", "content": texts[rejected]}],
-                "prompt_id": label.prompt_id,
-                "cluster": label.prompt.cluster,
-                "comparison_id": label.pk,
-            },
-            label,
-            label.prompt,
-        )
-        for chosen, rejected in pairs(label.tiers)
-        if texts[chosen] != texts[rejected]
-    ]
+                **({"margin": round(lead, 6)} if margin else {}),
+                "prompt_id": prompt.pk,
+                "cluster": prompt.cluster,
+                **_ids(aggregation, [rankings[i].pk for i in sources]),
+            }
+            yield Row(content, tuple(rankings[i] for i in sources), prompt)
 
 
-def split_rows(rows: list[Row], test_fraction: float) -> dict[str, list[Row]]:
-    """Train and test by a hash of each conversation's root, so that later freezes split the same way.
-
-    With two roots or more each split gets at least one, which small projects need. Raises ValueError for a fraction
-    outside 0…½.
-    """
-    if not 0 <= test_fraction <= 0.5:
-        raise ValueError(f"Test fraction: {test_fraction:g} must be between 0 and 0.5.")
-    place = {row.prompt.root: hash_fraction(row.prompt.root, "dataset") for row in rows}
-    test = {root for root, fraction in place.items() if fraction < test_fraction}
-    if test_fraction and len(place) > 1:
-        test |= {min(place, key=place.__getitem__)}
-        test -= {max(place, key=place.__getitem__)}
-    return {
-        Split.TRAIN: [row for row in rows if row.prompt.root not in test],
-        Split.TEST: [row for row in rows if row.prompt.root in test],
-    }
-
-
-def _freeze(project: Project, user: User, name: str, dataset_type: str, splits: dict[str, list[Row]]) -> Artifact:
-    directory = settings.VAR / "datasets" / str(uuid.uuid4())
-    directory.mkdir(parents=True)
-    counts = {str(split): len(rows) for split, rows in splits.items()}
-    try:
-        for split, rows in splits.items():
-            write_rows(directory / f"{split}.jsonl", (row.content for row in rows))
-        write_json(directory / "dataset.json", {"type": dataset_type, "counts": counts})
-        card = data_card(project, user, name, dataset_type, splits)
-        (directory / "README.md").write_text(card, encoding="utf8")
-        with transaction.atomic():
-            artifact = Artifact.register(
-                project, Artifact.Kind.DATASET, name[:160], directory, user, {"type": dataset_type, "counts": counts}
-            )
-            DatasetItem.objects.bulk_create(
-                [
-                    DatasetItem(artifact=artifact, split=split, index=index, **{_source_name(row.source): row.source})
-                    for split, rows in splits.items()
-                    for index, row in enumerate(rows)
-                ],
-                batch_size=BATCH,
-            )
-    except BaseException:
-        shutil.rmtree(directory, ignore_errors=True)
-        raise
-    return artifact
-
-
-def _source_name(source: Demonstration | Comparison | Prompt) -> str:
-    return type(source)._meta.model_name  # type: ignore[return-value]
-
-
-def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    with open(path, "w", encoding="utf8") as file:
-        for row in rows:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
-
-
-def data_card(project: Project, user: User, name: str, dataset_type: str, splits: dict[str, list[Row]]) -> str:
-    """The README.md: what is in the dataset, who made it, under which guideline, and what was left out."""
-    rows = [row for part in splits.values() for row in part]
-    labels = list({row.source.pk: row.source for row in rows}.values())
-    lines = [
-        f"# {name}",
-        "",
-        f"A dataset of type *{dataset_type}*, frozen from the project “{project.name}” by {user.display_name} "
-        f"on {timezone.now():%Y-%m-%d %H:%M} UTC.",
-        "",
-        "| split | rows | prompts |",
-        "|---|---:|---:|",
-        *(f"| {split} | {len(part)} | {len({r.prompt.pk for r in part})} |" for split, part in splits.items()),
-        "",
-        "## Task clusters",
-        "",
-        *_counted(Counter(row.prompt.cluster or "none" for row in rows), "rows"),
-        "",
-    ]
-    if isinstance(labels[0], Label):
-        people = Counter(
-            f"{a.display_name}{' (scripted)' if a.is_scripted else ''}" for a in (x.annotator for x in labels)
-        )
-        versions = Counter(f"version {x.guideline.version}" if x.guideline else "none" for x in labels)
-        lines += ["## Who made the labels", "", *_counted(people, "labels"), ""]
-        lines += ["## Guideline they worked under", "", *_counted(versions, "labels"), ""]
-        lines += [
-            "## Left out",
-            "",
-            "Withdrawn labels, surplus judgements, blind reviews and every held-out prompt. Test rows are those whose "
-            "conversation's root hashes below the test fraction, so train and test share no conversation.",
-            "",
-        ]
-    return "\n".join(lines)
-
-
-def _counted(counter: Counter[str], unit: str) -> list[str]:
-    return [f"- {name}: {n} {unit}" for name, n in sorted(counter.items(), key=lambda item: (-item[1], item[0]))]
+def _ids(aggregation: str, comparisons: list[int]) -> dict[str, Any]:
+    return {"comparison_id": comparisons[0]} if aggregation == "every" else {"comparison_ids": comparisons}

@@ -68,27 +68,6 @@ class ImportPromptsForm(forms.Form):
         "“split” comes first, and twins of a known prompt stay where it is.",
         widget=forms.NumberInput(attrs={"step": "0.05"}),
     )  # fmt: skip
-    aggregation = forms.ChoiceField(
-        choices=list(METHODS.items()), required=False, initial="every", label="Several rankings of one prompt",
-        help_text="For comparisons. As they are, people who disagree give opposite pairs; the rest merge what they said.",
-    )  # fmt: skip
-    prior = forms.FloatField(
-        required=False, initial=PRIOR, min_value=0.01, max_value=100, label="Prior of the scores",
-        help_text="For Bradley-Terry and Plackett-Luce: how strongly scores are drawn together. An answer that never "
-        "loses would have an infinite one without it; of two answers 0.25 is half a win more for each.",
-        widget=forms.NumberInput(attrs={"step": "0.05"}),
-    )  # fmt: skip
-    margin = forms.BooleanField(
-        required=False, label="A margin for each pair",
-        help_text="0 to 1, from the lead in votes, the scores, or the strength that was given. A reward model is then "
-        "to keep the two answers further apart where people were surer.",
-    )  # fmt: skip
-
-    def clean_aggregation(self) -> str:
-        return self.cleaned_data["aggregation"] or "every"
-
-    def clean_prior(self) -> float:
-        return self.cleaned_data["prior"] or PRIOR
 
     def clean_file(self) -> UploadedFile:
         file = self.cleaned_data["file"]

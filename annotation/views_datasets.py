@@ -12,7 +12,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods
 
 from annotation import datasets as freezing
-from annotation.forms import FreezeForm
+from annotation.forms_datasets import FreezeForm
 from annotation.models import Comparison, DatasetItem, Demonstration, Split
 from studio.access import ENGINEERS, member_required
 from studio.models import Project, User
@@ -28,15 +28,17 @@ def datasets(request: HttpRequest, project: Project) -> HttpResponse:
     found = Artifact.objects.filter(frozen, project=project, kind=Artifact.Kind.DATASET).select_related("created_by")
     page = Paginator(found.order_by("-id"), PAGE).get_page(request.GET.get("page"))
     counts = _label_counts([artifact.pk for artifact in page])
-    rows = [{"artifact": artifact, **counts[artifact.pk]} for artifact in page]
+    rows = [
+        {"artifact": artifact, "rows": sum(artifact.metadata["counts"].values()), **counts[artifact.pk]}
+        for artifact in page
+    ]
     return render(request, "annotation/datasets.html", {"project": project, "page": page, "rows": rows})
 
 
 def _label_counts(ids: list[int]) -> dict[int, dict[str, int]]:
-    """For each artifact how many labels its rows came from, and how many of them were withdrawn since; one query."""
+    """For each artifact how many labels it came from, and how many of them were withdrawn since; one query."""
     gone = Q(demonstration__withdrawn_at__isnull=False) | Q(comparison__withdrawn_at__isnull=False)
     counted = DatasetItem.objects.filter(artifact__in=ids).order_by().values("artifact").annotate(
-        rows=Count("pk"),
         labels=Count("demonstration", distinct=True) + Count("comparison", distinct=True),
         withdrawn=Count("demonstration", filter=gone, distinct=True) + Count("comparison", filter=gone, distinct=True),
     )  # fmt: skip
@@ -62,8 +64,11 @@ def freeze(request: HttpRequest, project: Project) -> HttpResponse:
 def _freeze(project: Project, user: User, data: dict[str, Any]) -> Artifact:
     if data["kind"] == "prompts":
         return freezing.freeze_prompts(project, user, name=data["name"])
-    act = freezing.freeze_demonstrations if data["kind"] == "demonstrations" else freezing.freeze_comparisons
-    return act(project, user, name=data["name"], test_fraction=data["test_fraction"])
+    settings = {"name": data["name"], "test_fraction": data["test_fraction"]}
+    if data["kind"] == "demonstrations":
+        return freezing.freeze_demonstrations(project, user, **settings)
+    settings |= {name: data[name] for name in FreezeForm.COMPARISONS_ONLY}
+    return freezing.freeze_comparisons(project, user, **settings)
 
 
 def _available(project: Project) -> dict[str, int]:

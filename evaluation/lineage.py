@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from django.db.models import Count
+from django.db.models import Count, QuerySet
 
 from annotation.lineage import ancestors
 from annotation.models import Completion, DatasetItem
@@ -44,7 +44,7 @@ def examine(ids: set[int], verify_files: bool = True) -> Lineage:
     runs = {a.produced_by for a in found if a.produced_by}
     items = DatasetItem.objects.filter(artifact__in=ids).order_by()
     counts = Counts(
-        items=dict(items.values_list("artifact").annotate(n=Count("id"))),
+        items=_rows_with_sources(items),
         completions=dict(
             Completion.objects.filter(artifact__in=ids).exclude(model=None).order_by()
             .values_list("artifact").annotate(n=Count("id"))
@@ -58,6 +58,14 @@ def examine(ids: set[int], verify_files: bool = True) -> Lineage:
     for run in sorted(runs, key=lambda r: r.pk):
         lineage.unresolved += _run_problems(run)
     return lineage
+
+
+def _rows_with_sources(items: QuerySet[DatasetItem]) -> dict[int, int]:
+    """Rows of each dataset that name what they came from; a row has an item for each ranking that was merged in it."""
+    found: dict[int, int] = {}
+    for artifact, _, rows in items.values_list("artifact", "split").annotate(n=Count("index", distinct=True)):
+        found[artifact] = found.get(artifact, 0) + rows
+    return found
 
 
 @dataclass(frozen=True)

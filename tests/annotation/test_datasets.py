@@ -4,7 +4,7 @@ import pytest
 from django.db import IntegrityError
 from django.db.models import ProtectedError
 
-from annotation.datasets import freeze_comparisons, freeze_demonstrations, freeze_prompts, split_rows
+from annotation.datasets import freeze_comparisons, freeze_demonstrations, freeze_prompts
 from annotation.lineage import artifacts_using, datasets_using, labels_behind, models_using
 from annotation.models import Comparison, Completion, DatasetItem, Demonstration, Prompt, Review
 from annotation.queue import add_tasks, claim_next, find_queue
@@ -116,22 +116,26 @@ def test_an_empty_dataset_is_refused_and_leaves_nothing(project, engineer, var):
     ):
         with pytest.raises(ValueError, match=says):
             freeze(project, engineer)
-    assert not (var / "datasets").exists()
+    assert list((var / "datasets").iterdir()) == []
 
 
 def test_a_freeze_that_fails_leaves_nothing(project, engineer, written, var, monkeypatch):
     def full(*args, **kwargs):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("annotation.datasets.data_card", full)
+    monkeypatch.setattr("annotation.freezing.data_card", full)
     with pytest.raises(OSError, match="No space"):
         freeze_demonstrations(project, engineer)
     assert list((var / "datasets").iterdir()) == [] and not DatasetItem.objects.exists()
 
 
-def test_bad_fraction():
+def test_bad_settings(project, engineer, ranked):
     with pytest.raises(ValueError, match="between 0 and 0.5"):
-        split_rows([], 0.9)
+        freeze_comparisons(project, engineer, test_fraction=0.9)
+    with pytest.raises(ValueError, match="none of every, majority"):
+        freeze_comparisons(project, engineer, aggregation="magic")
+    with pytest.raises(ValueError, match="Prior"):
+        freeze_comparisons(project, engineer, aggregation="bradley_terry", prior=0)
 
 
 def test_lineage_both_ways(project, engineer, make_artifact, written, ranked, answers):

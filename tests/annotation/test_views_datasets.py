@@ -67,6 +67,23 @@ class TestFreeze:
         counts = {a.name: sum(a.metadata["counts"].values()) for a in Artifact.objects.filter(kind="dataset")}
         assert counts == {"Comparisons": 2, "Prompts": 6}  # one ranking, a above b and c: two pairs
 
+    def test_merged_rankings_with_margins(self, client_for, engineer, sme, rank_queue):
+        for person in (engineer, sme):
+            submit.submit_ranking(queue.claim_next(rank_queue, person), [["a"], ["b"], ["c"]])
+        data = {
+            "kind": "comparisons",
+            "test_fraction": "0",
+            "aggregation": "bradley_terry",
+            "prior": "1",
+            "margin": "on",
+        }
+        client_for(engineer).post(self.url, data)
+        made = Artifact.objects.get(kind="dataset", name="Comparisons")
+        assert made.metadata["aggregation"] == "bradley_terry" and made.metadata["prior"] == 1
+        assert '"margin": 0.' in (made.directory / "train.jsonl").read_text()
+        answer = client_for(engineer).post(self.url, data | {"prior": "0"})
+        assert answer.status_code == 422 and "greater than or equal to 0.01" in answer.text
+
     def test_tells_what_could_be_frozen(self, client_for, engineer, demonstrations):
         seen = client_for(engineer).get(self.url).text
         assert "<dt>demonstrations</dt><dd>4</dd>" in seen

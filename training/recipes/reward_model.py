@@ -176,11 +176,7 @@ def encode_pairs(tokenizer: Any, rows: list[dict[str, Any]], max_length: int) ->
         pair = {
             f"{side}_ids": prompt + encode_answer(tokenizer, row[side][0]["content"]) for side in ("chosen", "rejected")
         }
-        pair |= {
-            "prompt_length": len(prompt),
-            "prompt": _prompt_key(row),
-            "comparison_id": row.get("comparison_id", number),
-        }
+        pair |= {"prompt_length": len(prompt), "prompt": _prompt_key(row), **_source(row, number)}
         if "margin" in row:
             pair["margin"] = float(row["margin"])
         encoded.append(pair)
@@ -188,6 +184,13 @@ def encode_pairs(tokenizer: Any, rows: list[dict[str, Any]], max_length: int) ->
         raise ValueError("Some comparisons have a margin and some have none: give all of them one, or none.")
     kept = [pair for pair in encoded if max(len(pair["chosen_ids"]), len(pair["rejected_ids"])) <= max_length]
     return kept, len(encoded) - len(kept)
+
+
+def _source(row: dict[str, Any], number: int) -> dict[str, Any]:
+    """The ranking that the pair came from, or the rankings that were merged in it; else the row's number."""
+    if "comparison_ids" in row:
+        return {"comparison_ids": row["comparison_ids"]}
+    return {"comparison_id": row.get("comparison_id", number)}
 
 
 def _make_trainer(directory: RunDirectory, model: Any, tokenizer: Any, train: list[dict[str, Any]]) -> Any:
@@ -252,7 +255,8 @@ def measure(path: Path, train: list[dict[str, Any]], test: list[dict[str, Any]],
             )
             scores[split] = both[: len(pairs)], both[len(pairs) :]
             for pair, chosen, rejected in zip(pairs, *scores[split], strict=True):
-                row = {"comparison_id": pair["comparison_id"], "split": split, "chosen": chosen, "rejected": rejected}
+                source = {name: pair[name] for name in ("comparison_id", "comparison_ids") if name in pair}
+                row = {**source, "split": split, "chosen": chosen, "rejected": rejected}
                 file.write(json.dumps(row) + "\n")
     correct = reward_models.pair_accuracy(*scores["test"])
     rewards = {
