@@ -178,12 +178,15 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 # A run may take weeks; what a worker held when it died is re-sent from the database, not by Redis.
 CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 90 * 24 * 3600}
 CELERY_TASK_DEFAULT_QUEUE = "cpu"
-CELERY_IMPORTS = ["annotation.imports.tasks"]
+CELERY_IMPORTS = ["annotation.imports.tasks", "annotation.label_studio.tasks"]
 CELERY_BEAT_SCHEDULE_FILENAME = str(VAR / "celerybeat-schedule")
 CELERY_BEAT_SCHEDULE = {
     "recover-runs": {"task": "studio.runs.tasks.recover_runs", "schedule": 5.0, "options": {"expires": 5}},
     "recover-imports": {
         "task": "annotation.imports.tasks.recover_imports", "schedule": 15.0, "options": {"expires": 15}
+    },
+    "pull-label-studio": {
+        "task": "annotation.label_studio.tasks.pull_all", "schedule": 300.0, "options": {"expires": 300}
     },
 }
 
@@ -216,6 +219,10 @@ SERVER_HOST = os.environ.get("STUDIO_SERVER_HOST", "127.0.0.1")  # this GPU host
 SERVER_CPU_KV_CACHE_GIB = int(os.environ.get("STUDIO_SERVER_CPU_KV_CACHE_GIB", 1))
 MAX_CHAT_STREAMS = int(os.environ.get("STUDIO_MAX_CHAT_STREAMS", 8))  # each holds one of the web servers' threads
 SERVER_COMMAND = os.environ.get("STUDIO_SERVER_COMMAND", "").split()  # instead of vLLM's own API server module
+
+# Label Studio: the server that queues may be sent to, and the access token of an account that sees all its projects
+LABEL_STUDIO_URL = os.environ.get("LABEL_STUDIO_URL", "")
+LABEL_STUDIO_API_KEY = os.environ.get("LABEL_STUDIO_API_KEY", "")
 
 LOGGING = {
     "version": 1,
