@@ -10,10 +10,11 @@ from typing import Any
 
 from django.utils import timezone
 
-from annotation import queue, submit
+from annotation import probe, queue, submit
 from annotation.datasets import freeze_demonstrations
 from annotation.failures import add_class, add_example, set_status
-from annotation.models import Completion, Kind, Split
+from annotation.merging import merge
+from annotation.models import Chat, Completion, Kind, Reply, Split, Turn
 from annotation.prompts import import_prompts
 from evaluation import rounds
 from evaluation.demo.accounts import prompt_rows
@@ -105,6 +106,16 @@ def _failures(project: Project, people: dict[str, User], base: Artifact) -> None
     assert failing is not None
     add_example(rambles, failing, people["sme"], correction="Use `list.reverse()`.", reasoning="One call is enough.")
     set_status(rambles, base, "open", people["engineer"])
+    merge(add_class(project, "Never stops", people["sme"]), rambles, people["engineer"], reason="The same.")
+    work = probe.assign(
+        rambles, base, people["engineer"], wanted=2, assignee=people["sme"], instructions="Ask for lists."
+    )
+    probe.assign(rambles, base, people["engineer"])
+    chat = Chat.objects.create(project=project, user=people["sme"], probe=work, model_a=base, sampling={"top_p": 1.0})
+    turn = Turn.objects.create(chat=chat, number=1, text="How do I reverse a list?", chosen="a")
+    Reply.objects.create(
+        turn=turn, side="a", state="done", text="Call `items.reverse()`.", finish_reason="stop", tokens=6
+    )
 
 
 def _evaluate(project: Project, user: User, models: list[Artifact]) -> None:
