@@ -21,12 +21,11 @@ from django.db.models import Exists, OuterRef, QuerySet
 from annotation.agreement import counted
 from annotation.comparisons import Tiers, outcome, pairs
 from annotation.journal import record
-from annotation.lineage import ancestors
 from annotation.models import Comparison, Completion, DatasetItem, Kind, Prompt, Queue, Repeat, RewardScore, Split, Task
 from annotation.statistics.intervals import Interval, win_rate
 from annotation.tasks import add_tasks, find_queue
 from studio.models import Project, User
-from studio.runs.models import Artifact
+from studio.runs.models import Artifact, RunInput
 
 NEWEST = 20_000  # held-out comparisons that are read at most
 RESAMPLES = 1000
@@ -102,21 +101,36 @@ def scored_models(project: Project) -> QuerySet[Artifact]:
 
 def trained_roots(reward_model: Artifact) -> QuerySet[Any]:
     """The roots of the conversations whose comparisons the reward model, or what it came from, was trained on."""
-    items = DatasetItem.objects.filter(artifact__in=ancestors([reward_model.pk]), split=Split.TRAIN)
+    items = DatasetItem.objects.filter(artifact__in=_inputs_behind(reward_model), split=Split.TRAIN)
     return items.exclude(comparison=None).order_by().values("comparison__prompt__root")
 
 
-def held_out(project: Project, reward_model: Artifact) -> QuerySet[Comparison]:
-    """The comparisons that the reward model was not trained on, nor on others of their conversation."""
-    return counted(project).exclude(prompt__root__in=trained_roots(reward_model))
+def _inputs_behind(reward_model: Artifact) -> set[int]:
+    """Ids of what went into it: the inputs of the run that made it, of the runs that made those, and so on."""
+    used: dict[int, set[int]] = {}
+    edges = RunInput.objects.filter(run__project=reward_model.project_id).exclude(run__outputs=None)
+    for product, source in edges.order_by().values_list("run__outputs", "artifact"):
+        used.setdefault(product, set()).add(source)
+    found: set[int] = set()
+    frontier = {reward_model.pk}
+    while frontier:
+        frontier = {source for product in frontier for source in used.get(product, ())} - found
+        found |= frontier
+    return found
+
+
+def held_out(project: Project, roots: QuerySet[Any]) -> QuerySet[Comparison]:
+    """The comparisons that count and are of none of these conversations (the `trained_roots` of a reward model)."""
+    return counted(project).exclude(prompt__root__in=roots)
 
 
 def effects_of(reward_model: Artifact) -> Effects:
     """How well a reward model does on held-out comparisons, in all and by their parts."""
     project = reward_model.project
     scores = dict(RewardScore.objects.filter(model=reward_model).values_list("completion", "value"))
+    roots = trained_roots(reward_model)
     rows = list(
-        held_out(project, reward_model)
+        held_out(project, roots)
         .order_by("-id")
         .values_list(
             "pk", "prompt", "prompt__cluster", "annotator", "guideline__version", "task", "created_at", "tiers"
@@ -125,7 +139,7 @@ def effects_of(reward_model: Artifact) -> Effects:
     judged = [found for row in rows if (found := _judge(row, scores)) is not None]
     levels = agreement_levels((row[5], row[7]) for row in rows)
     names = dict(User.objects.filter(pk__in={j.annotator for j in judged}).values_list("pk", "username"))
-    trained = trained_roots(reward_model).distinct().count()
+    trained = roots.distinct().count()
     return Effects(
         overall=effect("All", judged) if judged else None,
         by_annotator=_parts(judged, lambda j: j.annotator, lambda key: names[key]),
@@ -233,7 +247,7 @@ def ask_again(reward_model: Artifact, comparisons: Iterable[int], user: User, *,
     project = reward_model.project
     asked = Repeat.objects.filter(reward_model=reward_model, comparison=OuterRef("pk"))
     found = list(
-        held_out(project, reward_model)
+        held_out(project, trained_roots(reward_model))
         .filter(~Exists(asked), pk__in=list(comparisons))
         .select_related("prompt")
         .prefetch_related("completions")

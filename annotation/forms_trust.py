@@ -53,3 +53,10 @@ class JournalForm(forms.Form):
             since=data.get("since"),
             until=data.get("until"),
         )
+
+
+class AskAgainForm(forms.Form):
+    """How many of the disputed comparisons go back to people, and to how many."""
+
+    count = forms.IntegerField(label="Strongest", min_value=1, max_value=500, initial=20)
+    overlap = forms.IntegerField(label="People each", min_value=1, max_value=9, initial=1)

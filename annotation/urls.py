@@ -2,6 +2,7 @@ from django.urls import path
 
 from annotation import (
     views,
+    views_agreement,
     views_chats,
     views_datasets,
     views_disagreements,
@@ -87,6 +88,7 @@ urlpatterns = [
     path("quality/gold/<int:gold_id>/retire/", views_gold.retire_gold, name="retire-gold"),
     path("quality/gold/of/<int:task_id>/", views_gold.new_gold, name="new-gold"),
     path("quality/disagreements/", views_disagreements.disagreements, name="disagreements"),
+    path("quality/agreement/", views_agreement.agreement, name="agreement"),
     path("quality/journal/", views_journal.entries, name="journal"),
     path("quality/journal/export/<slug:format>/", views_journal.export, name="journal-export"),
     path("quality/effects/", views_effects.effects_page, name="effects"),

@@ -55,7 +55,7 @@ def held_prompt(trained, prompts) -> int:
 class TestAccuracy:
     def test_what_was_trained_on_does_not_count(self, project, trained, held_prompt, answers, sme, annotator):
         late = compare(annotator, answers[1 - held_prompt], "a>b>c")  # of the trained conversation, made after training
-        held = set(effects.held_out(project, trained))
+        held = set(effects.held_out(project, effects.trained_roots(trained)))
         assert {c.prompt_id for c in held} == {answers[held_prompt][0].prompt_id}
         assert late not in held
 
