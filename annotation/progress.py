@@ -9,21 +9,24 @@ from dataclasses import dataclass
 
 from django.db.models import Case, Count, Exists, IntegerField, OuterRef, Q, QuerySet, Subquery, Value, When
 
-from annotation.models import Claim, Queue, Skip, Slot, Task
+from annotation.models import Claim, Queue, Skip, Slot
 from studio.models import Membership, User
 
 MANY = 1000  # counting ends here: MANY + 1 stands for "more than MANY"
+PLACES = 2 * MANY  # free places looked at for the number of tasks that wait
+IN_LINE = ("skill", "assignee_id", "-priority", "place")  # of one queue and status: as the index `slot_next` has them
 NOT_AGAIN = (Skip.OTHERS, Skip.UNUSABLE)  # given back for good
 
 
 class BoundedCount(Subquery):
-    """How many rows the query has, of which it reads at most `bound`."""
+    """How many rows the query has, of which it reads at most `bound`; or how many different values of `distinct`."""
 
-    template = "(SELECT COUNT(*) FROM (%(subquery)s) AS counted)"
     output_field = IntegerField()
 
-    def __init__(self, queryset: QuerySet, bound: int = MANY + 1):
-        super().__init__(queryset.values("pk")[:bound])
+    def __init__(self, queryset: QuerySet, bound: int = MANY + 1, distinct: str = ""):
+        counted = f"DISTINCT counted.{distinct}" if distinct else "*"
+        self.template = f"(SELECT COUNT({counted}) FROM (%(subquery)s) AS counted)"
+        super().__init__(queryset.values(distinct or "pk")[:bound])
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ def progress(queue: Queue) -> dict[str, int]:
 
 def progress_of(queues: Iterable[Queue]) -> dict[int, Progress]:
     """For each queue id its places by status, to the bound. One query of at most MANY + 1 index entries a number."""
-    slots = Slot.objects.filter(queue=OuterRef("pk")).order_by()
+    slots = Slot.objects.filter(queue=OuterRef("pk")).order_by(*IN_LINE)
     found = Queue.objects.filter(pk__in=[queue.pk for queue in queues]).order_by()
     counted = found.annotate(**{status: BoundedCount(slots.filter(status=status)) for status in Slot.Status.values})
     return {row.pop("pk"): Progress(**row) for row in counted.values("pk", *Slot.Status.values)}
@@ -66,23 +69,24 @@ def progress_of(queues: Iterable[Queue]) -> dict[int, Progress]:
 def waiting_for(queues: Iterable[Queue], annotator: User) -> dict[int, int]:
     """For each queue id, how many tasks this annotator could still take, live claims included; MANY + 1: more.
 
-    Queues that are kept for others count what was begun alone. Queues with nothing are left out. Two queries.
+    Counted over the first PLACES free places: many more with an overlap above 2 come out as fewer. Queues that are kept
+    for others count what was begun alone. Queues with nothing are left out. Two queries.
     """
     queues = list(queues)
     projects = {queue.project_id for queue in queues}
     member = Membership.objects.filter(user=annotator, project__in=projects)
     skills = dict(member.values_list("project", "skills"))
-    mine = Claim.objects.filter(task=OuterRef("pk"), annotator=annotator)
+    mine = Claim.objects.filter(task=OuterRef("task"), annotator=annotator)
     closed = mine.filter(Q(status__in=[Claim.Status.LIVE, Claim.Status.SUBMITTED]) | Q(skip__in=NOT_AGAIN))
-    free = Slot.objects.filter(_for_person(annotator, skills), task=OuterRef("pk"), status=Slot.Status.FREE)
-    could = Task.objects.filter(Exists(free), ~Exists(closed), queue=OuterRef("pk"), status=Task.Status.OPEN)
+    free = Slot.objects.filter(_for_person(annotator, skills), queue=OuterRef("pk"), status=Slot.Status.FREE)
+    could = BoundedCount(free.filter(~Exists(closed)).order_by(*IN_LINE), PLACES, distinct="task_id")
     begun = Claim.objects.filter(task__queue=OuterRef("pk"), annotator=annotator, status=Claim.Status.LIVE)
     people = Queue.people.through.objects.filter(queue=OuterRef("pk"))
     for_them = [queue.pk for queue in queues if not queue.skill or queue.skill in skills.get(queue.project_id, ())]
     is_kept_from = Exists(people) & ~Exists(people.filter(user=annotator))
     found = Queue.objects.filter(pk__in=[queue.pk for queue in queues]).order_by()
     counted = found.annotate(
-        could=Case(When(Q(pk__in=for_them) & ~is_kept_from, then=BoundedCount(could.order_by())), default=Value(0)),
+        could=Case(When(Q(pk__in=for_them) & ~is_kept_from, then=could), default=Value(0)),
         begun=BoundedCount(begun.order_by()),
     )
     sums = {pk: min(could + begun, MANY + 1) for pk, could, begun in counted.values_list("pk", "could", "begun")}

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models import Exists, F, OuterRef, Prefetch, Q, QuerySet, prefetch_related_objects
 from django.utils import timezone
 
 from annotation.gold import next_gold
@@ -117,7 +117,10 @@ def _lines(queue: Queue, annotator: User) -> list[QuerySet[Slot]]:
     mine = Claim.objects.filter(task=OuterRef("task"), annotator=annotator).filter(
         Q(status__in=[Claim.Status.LIVE, Claim.Status.SUBMITTED]) | ~Q(skip="")
     )
-    free = Slot.objects.filter(~Exists(mine), queue=queue, status=Slot.Status.FREE).order_by("-priority", "place")
+    free = Slot.objects.filter(~Exists(mine), queue=queue, status=Slot.Status.FREE)
+    # By the assignee first, though it is one in each line: to PostgreSQL, IS NULL does not make a column of an index
+    # constant, and without it the index would not give the order.
+    free = free.order_by("assignee_id", "-priority", "place")
     free = _with_earlier(free, annotator)
     lines = [free.filter(skill="", assignee=annotator)] if has_kept else []
     open_to_all = free
@@ -181,8 +184,7 @@ def _take(slot: Slot, queue: Queue, annotator: User) -> Claim:
 
     What they had typed and the order they saw come back with a task that they had before.
     """
-    answers = _answers(slot.task_id)
-    shown = list(answers)
+    shown = list(_answers(slot.task))
     random.shuffle(shown)
     before = None
     if slot.had_before:  # type: ignore[attr-defined]
@@ -204,13 +206,13 @@ def _take(slot: Slot, queue: Queue, annotator: User) -> Claim:
         raise Taken
     _hand_over_draft(before, claim)
     claim.task.queue = queue
-    claim.offered = {pk: answers[pk] for pk in shown}  # type: ignore[attr-defined]
     return claim
 
 
-def _answers(task_id: int) -> dict[int, Completion]:
-    offered = TaskCompletion.objects.filter(task=task_id).select_related("completion")
-    return {each.completion_id: each.completion for each in offered}
+def _answers(task: Task) -> dict[int, Completion]:
+    """The task's completions by id. The task remembers them: the second time costs no query."""
+    prefetch_related_objects([task], Prefetch("offered", TaskCompletion.objects.select_related("completion")))
+    return {each.completion_id: each.completion for each in task.offered.all()}
 
 
 def _hand_over_draft(before: Claim | None, claim: Claim) -> None:
@@ -241,10 +243,8 @@ def claim_task(task: Task, annotator: User) -> Claim | None:
 
 
 def shown_answers(claim: Claim) -> dict[str, Completion]:
-    """The answers to rank by their letter, in the order in which this claim shows them. No query for a fresh claim."""
-    found = getattr(claim, "offered", None)
-    if found is None:
-        found = Completion.objects.in_bulk(claim.shown_order)
+    """The answers to rank by their letter, in the order in which this claim shows them."""
+    found = _answers(claim.task)
     return {letter: found[pk] for letter, pk in claim.letters.items()}
 
 
