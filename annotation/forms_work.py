@@ -9,6 +9,7 @@ from django import forms
 from django.forms.boundfield import BoundField
 
 from annotation.models import Completion, FailureClass, Instrument, Shown, Skip, Strength
+from annotation.near_duplicates import Twin
 from annotation.submit import FLAGS, LONGEST, RATINGS, is_unchanged
 
 UNRANKABLE = "x"
@@ -73,6 +74,7 @@ class DemonstrationForm(WorkForm):
         widget=forms.Textarea(attrs={"rows": 5, "spellcheck": "true"}),
         help_text="Think aloud: how you got there, step by step. Kept beside the answer; it is not part of it.",
     )  # fmt: skip
+    twin: Twin | None = None  # a demonstration that is nearly the same
     draft_of = forms.IntegerField(required=False, min_value=1, max_value=2**63 - 1, widget=forms.HiddenInput)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

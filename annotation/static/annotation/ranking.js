@@ -55,7 +55,7 @@ function show() {
   const found = tiers();
   const ranked = [...found.keys()].filter((place) => place !== UNRANKABLE).sort((a, b) => a - b);
   if (strength) {
-    strength.hidden = ranked.length !== 2 || Boolean(scale);
+    strength.hidden = ranked.length !== 2;
     if (ranked.length !== 2) for (const radio of strength.querySelectorAll("input")) radio.checked = false;
   }
   showScale();
