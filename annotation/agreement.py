@@ -258,7 +258,7 @@ def _pairs(table: Rankings) -> list[Slice]:
     found = []
     for key in keys[np.argsort(-sizes, kind="stable")][:SHOWN]:
         pairs = np.flatnonzero(both == key)
-        people = [table.raters[code] for code in divmod(int(key), len(table.raters))]
+        people = sorted((table.raters[code] for code in divmod(int(key), len(table.raters))), key=names.__getitem__)
         agreement = measure_raters(table, pairs, swapped[pairs])
         found.append(Slice(people, " and ".join(names[pk] for pk in people), agreement))
     return [part for part in found if part.agreement.percent]
