@@ -9,24 +9,29 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, time, timedelta
 from statistics import median
 from typing import Any
 
-from django.db.models import Avg, Count, Q
+import numpy as np
+from django.db.models import Avg, Count, Exists, OuterRef, Q
 from django.db.models.functions import Length
 from django.utils import timezone
 
-from annotation.agreement import agreement_of, agreement_with_others
-from annotation.models import Claim, Comparison, Completion, Demonstration, GoldResult, JournalEntry, Standing
-from annotation.statistics.agreement import Agreement
+from annotation.agreement import agreement_with_others
+from annotation.models import Claim, Comparison, Completion, Demonstration, GoldResult, JournalEntry, Queue, Standing
+from annotation.progress import BoundedCount
+from annotation.standing import standing_of
+from annotation.statistics.agreement import Agreement, measure_raters
 from annotation.statistics.habits import Habits, Judged, habits, histogram
 from annotation.statistics.intervals import Interval, wilson
+from annotation.statistics.rankings import Ranking, tabulate
 from studio.models import Membership, Project, User
 
 WINDOW = 10_000  # newest judgements of a project that habits are read from …
 OWN = 2000  # … and of one person, for their own page
 WEEKS = 12
+MANY = 1_000_000  # labels of one person are counted to here
 CHUNK = 10_000  # completions whose lengths are asked for at a time
 SLOWEST_HASTE = 0.25  # of the project's median time: what is faster counts as hasty
 LEAST_HASTE = 2.0  # seconds; under it nobody has read anything
@@ -69,19 +74,23 @@ class Board:
 
 
 def board(project: Project) -> Board:
-    """Everybody who belongs to the project or has judged in it, those with most labels first. About ten queries."""
-    judged = read_judged(project, limit=WINDOW)
-    everybody, lengths, hasty_below = _everybody(judged)
+    """Everybody who belongs to the project or has judged in it, those with most labels first. About ten queries.
+
+    Agreement is counted on the same newest rankings as habits are.
+    """
+    rows = read_judged(project, limit=WINDOW)
+    everybody, lengths, hasty_below = _everybody(rows)
     of_person: dict[int, list[Judged]] = defaultdict(list)
-    for annotator, one in judged:
-        of_person[annotator].append(one)
+    for row in rows:
+        of_person[row.annotator].append(row.judged)
     counts = _counts(project)
     members = {m.user_id: m for m in project.memberships.select_related("user")}
     users = {m.user_id: m.user for m in members.values()}
     users |= User.objects.in_bulk([pk for pk in counts if pk not in users])
     standings = {s.user_id: s for s in project.standings.select_related("changed_by")}
     gold = _gold_accuracy(project, list(users))
-    agreement = {part.key: part.agreement for part in agreement_of(project).annotators}
+    away = {pk for pk, s in standings.items() if s.status == s.Status.EXCLUDED or s.consent_withdrawn_at}
+    agreement = _agreement([row for row in rows if row.annotator not in away])
     people = [
         Person(
             user=user,
@@ -95,30 +104,31 @@ def board(project: Project) -> Board:
         for pk, user in users.items()
     ]
     people.sort(key=lambda p: (-p.labels, p.user.username))
-    return Board(people, everybody, hasty_below, len(judged), len(judged) >= WINDOW)
+    return Board(people, everybody, hasty_below, len(rows), len(rows) >= WINDOW)
 
 
-COUNTED = ("comparisons", "demonstrations", "week", "skips", "handed_in")
+LABELS = {"comparisons": Comparison, "demonstrations": Demonstration}
+COUNTED = (*LABELS, "week", "skips", "handed_in")
+SKIPPED = Q(status=Claim.Status.RELEASED) & ~Q(skip="")
+HANDED_IN = Q(status=Claim.Status.SUBMITTED)
 
 
-def _counts(project: Project, user: User | None = None) -> dict[int, dict[str, int]]:
+def _counts(project: Project) -> dict[int, dict[str, int]]:
     """Labels, those of the last seven days, and claims that ended, by annotator. Three queries."""
-    mine: dict[str, Any] = {"annotator": user} if user else {}
-    week = Q(created_at__gte=timezone.now() - timedelta(days=7))
     counts: dict[int, dict[str, int]] = defaultdict(lambda: dict.fromkeys(COUNTED, 0))
-    for name, model in (("comparisons", Comparison), ("demonstrations", Demonstration)):
-        labels = model.objects.filter(prompt__project=project, withdrawn_at=None, **mine).order_by()
-        for row in labels.values("annotator").annotate(n=Count("pk"), week=Count("pk", filter=week)):
+    for name, model in LABELS.items():
+        labels = model.objects.filter(prompt__project=project, withdrawn_at=None).order_by()
+        for row in labels.values("annotator").annotate(n=Count("pk"), week=Count("pk", filter=_this_week())):
             counts[row["annotator"]][name] = row["n"]
             counts[row["annotator"]]["week"] += row["week"]
-    claims = Claim.objects.filter(task__queue__project=project, **mine).order_by()
-    skipped, submitted = Q(status=Claim.Status.RELEASED) & ~Q(skip=""), Q(status=Claim.Status.SUBMITTED)
-    ended = claims.values("annotator").annotate(
-        skips=Count("pk", filter=skipped), handed_in=Count("pk", filter=submitted)
-    )
-    for row in ended:
+    ended = Claim.objects.filter(task__queue__project=project).order_by().values("annotator")
+    for row in ended.annotate(skips=Count("pk", filter=SKIPPED), handed_in=Count("pk", filter=HANDED_IN)):
         counts[row["annotator"]] |= {"skips": row["skips"], "handed_in": row["handed_in"]}
     return dict(counts)
+
+
+def _this_week() -> Q:
+    return Q(created_at__gte=timezone.now() - timedelta(days=7))
 
 
 def _gold_accuracy(project: Project, users: Sequence[int]) -> dict[int, Interval]:
@@ -128,14 +138,43 @@ def _gold_accuracy(project: Project, users: Sequence[int]) -> dict[int, Interval
     return {row["annotator"]: wilson(min(row["mean"] * row["n"], row["n"]), row["n"]) for row in rows}
 
 
-def read_judged(project: Project, user: User | None = None, limit: int = WINDOW) -> list[tuple[int, Judged]]:
-    """The newest rankings made on our screen (of one person), with who made each. One query."""
+@dataclass(frozen=True)
+class Row:
+    """A ranking made on our screen."""
+
+    annotator: int
+    prompt: int
+    unrankable: list[int]
+    is_apart: bool  # gold or an adjudication: not compared with what others said
+    judged: Judged
+
+    @property
+    def ranking(self) -> Ranking:
+        found = Ranking((), self.prompt, self.annotator, self.judged.tiers, self.unrankable)
+        return found._replace(item=(self.prompt, *found.answers))
+
+
+def read_judged(project: Project, user: User | None = None, limit: int = WINDOW) -> list[Row]:
+    """The newest rankings made on our screen (by one person). One query."""
     mine: dict[str, Any] = {"annotator": user} if user else {}
     found = Comparison.objects.filter(prompt__project=project, withdrawn_at=None, claim__isnull=False, **mine)
-    rows = found.order_by("-id").values_list("annotator", "tiers", "shown_order", "seconds", "unchanged")[:limit]
+    columns = ("annotator", "prompt", "unrankable", "task__gold", "task__adjudicates")
+    rows = found.order_by("-id").values_list(*columns, "tiers", "shown_order", "seconds", "unchanged")[:limit]
     return [
-        (annotator, Judged(tiers, shown, seconds, unchanged)) for annotator, tiers, shown, seconds, unchanged in rows
+        Row(annotator, prompt, unrankable, bool(gold or adjudicates), Judged(*judged))
+        for annotator, prompt, unrankable, gold, adjudicates, *judged in rows
     ]
+
+
+def _agreement(rows: Sequence[Row]) -> dict[int, Agreement]:
+    """How far each person agrees with the others who ranked the same answers."""
+    table = tabulate([row.ranking for row in reversed(rows) if not row.is_apart])
+    left, right = table.rater_R[table.left_P], table.rater_R[table.right_P]
+    found = {}
+    for code, annotator in enumerate(table.raters):
+        pairs = np.flatnonzero((left == code) | (right == code))
+        found[annotator] = measure_raters(table, pairs, right[pairs] == code)
+    return found  # type: ignore[return-value]
 
 
 def lengths_of(judged: Iterable[Judged]) -> dict[int, int]:
@@ -148,10 +187,10 @@ def lengths_of(judged: Iterable[Judged]) -> dict[int, int]:
     return lengths
 
 
-def _everybody(judged: Sequence[tuple[int, Judged]]) -> tuple[Habits, dict[int, int], float]:
-    """Habits of the whole project, the lengths they were read with, and below how many seconds is hasty."""
-    every = [one for _, one in judged]
-    lengths = lengths_of(every)
+def _everybody(rows: Sequence[Row], more: Sequence[Judged] = ()) -> tuple[Habits, dict[int, int], float]:
+    """Habits of the whole project, lengths of all answers (those of `more`, too), and what is hasty in seconds."""
+    every = [row.judged for row in rows]
+    lengths = lengths_of([*every, *more])
     times = [one.seconds for one in every if one.seconds is not None]
     hasty_below = max(LEAST_HASTE, SLOWEST_HASTE * median(times)) if times else LEAST_HASTE
     return habits(every, lengths, hasty_below), lengths, hasty_below
@@ -180,54 +219,78 @@ class Portrait:
     times: list[tuple[str, int]]  # histogram of the seconds a ranking took
     weeks: list[Week]
     trials: list[Trial]
+    gold: list[GoldResult]  # newest first
+
+
+def find_person(project: Project, user_id: int) -> User | None:
+    """Somebody who belongs to the project or has judged in it."""
+    judged = [
+        Exists(model.objects.filter(annotator=OuterRef("pk"), prompt__project=project)) for model in LABELS.values()
+    ]
+    member = Exists(Membership.objects.filter(user=OuterRef("pk"), project=project))
+    return User.objects.filter(member | judged[0] | judged[1], pk=user_id).first()
 
 
 def portrait(project: Project, user: User, *, only_told: bool = False) -> Portrait:
     """Everything about one person; `only_told`: gold counts only where the person was told its result anyway."""
-    everybody, _, hasty_below = _everybody(read_judged(project))
-    own = [one for _, one in read_judged(project, user, OWN)]
+    rows, own = read_judged(project), [row.judged for row in read_judged(project, user, OWN)]
+    everybody, lengths, hasty_below = _everybody(rows, own)
     results = GoldResult.objects.filter(annotator=user, gold__task__queue__project=project)
     if only_told:
         results = results.filter(Q(is_calibration=True) | Q(gold__task__queue__gold_feedback=True))
-    scores = list(results.order_by("id").values_list("created_at", "accuracy"))
+    scored = list(results.select_related("gold__task__queue", "gold__task__prompt").order_by("-id"))
     person = Person(
         user=user,
         membership=Membership.objects.filter(project=project, user=user).first(),
-        standing=Standing.objects.filter(project=project, user=user).select_related("changed_by").first()
-        or Standing(project=project, user=user),
+        standing=standing_of(project, user),
         agreement=agreement_with_others(project, user),
-        gold=_mean([accuracy for _, accuracy in scores]),
-        habits=habits(own, lengths_of(own), hasty_below),
-        **(_counts(project, user).get(user.pk) or dict.fromkeys(COUNTED, 0)),
+        gold=_mean([result.accuracy for result in scored]),
+        habits=habits(own, lengths, hasty_below),
+        **_counts_of(project, user),
     )
     return Portrait(
         person=person,
         everybody=everybody,
         hasty_below=hasty_below,
         times=histogram([one.seconds for one in own if one.seconds is not None]),
-        weeks=_weeks(project, user, scores),
-        trials=trials(project, user),
+        weeks=_weeks(project, user, scored),
+        trials=_trials_in(scored, user),
+        gold=scored,
     )
+
+
+def _counts_of(project: Project, user: User) -> dict[str, int]:
+    """`_counts` of one person. One query."""
+    claims = Claim.objects.filter(annotator=user, task__queue__project=project)
+    wanted = {"n_skips": claims.filter(SKIPPED), "n_handed_in": claims.filter(HANDED_IN)}
+    for name, model in LABELS.items():
+        labels = model.objects.filter(annotator=user, prompt__project=project, withdrawn_at=None)
+        wanted |= {f"n_{name}": labels, f"week_{name}": labels.filter(_this_week())}
+    counts = {name: BoundedCount(found, MANY) for name, found in wanted.items()}
+    found = User.objects.filter(pk=user.pk).annotate(**counts).values(*counts).get()
+    return {
+        "week": sum(found[f"week_{name}"] for name in LABELS),
+        **{name: found[f"n_{name}"] for name in (*LABELS, "skips", "handed_in")},
+    }
 
 
 def _mean(accuracies: Sequence[float]) -> Interval | None:
     return wilson(min(sum(accuracies), len(accuracies)), len(accuracies)) if accuracies else None
 
 
-def _weeks(project: Project, user: User, scores: Sequence[tuple[Any, float]]) -> list[Week]:
-    """The last `WEEKS` weeks, oldest first, empty ones included."""
-    monday = timezone.localdate() - timedelta(days=timezone.localdate().weekday())
+def _weeks(project: Project, user: User, scored: Sequence[GoldResult]) -> list[Week]:
+    """The last `WEEKS` weeks, oldest first, empty ones included. One query."""
+    monday = _monday(timezone.now())
     starts = [monday - timedelta(weeks=n) for n in reversed(range(WEEKS))]
+    since = timezone.make_aware(datetime.combine(starts[0], time.min))
+    mine = {"annotator": user, "prompt__project": project, "withdrawn_at": None, "created_at__gte": since}
     made: dict[date, list[float | None]] = defaultdict(list)
-    for model in (Comparison, Demonstration):
-        labels = model.objects.filter(
-            annotator=user, prompt__project=project, withdrawn_at=None, created_at__date__gte=starts[0]
-        )
-        for at, seconds in labels.order_by().values_list("created_at", "seconds"):
-            made[_monday(at)].append(seconds)
+    labels = [model.objects.filter(**mine).order_by().values_list("created_at", "seconds") for model in LABELS.values()]
+    for at, seconds in labels[0].union(labels[1], all=True):
+        made[_monday(at)].append(seconds)
     gold: dict[date, list[float]] = defaultdict(list)
-    for at, accuracy in scores:
-        gold[_monday(at)].append(accuracy)
+    for result in scored:
+        gold[_monday(result.created_at)].append(result.accuracy)
     return [
         Week(
             start=start,
@@ -239,7 +302,7 @@ def _weeks(project: Project, user: User, scores: Sequence[tuple[Any, float]]) ->
     ]
 
 
-def _monday(at: Any) -> date:
+def _monday(at: datetime) -> date:
     day = timezone.localtime(at).date()
     return day - timedelta(days=day.weekday())
 
@@ -251,12 +314,14 @@ def decisions_about(project: Project, user: User) -> list[JournalEntry]:
 
 # Trial rounds
 
+STATES = ("failed", "under way", "passed")
+
 
 @dataclass(frozen=True)
 class Trial:
     """How far one person is with the trial round of one queue."""
 
-    queue: Any
+    queue: Queue
     user: User
     done: int
     mean: float
@@ -268,16 +333,27 @@ class Trial:
         return "passed" if self.mean >= self.queue.calibration_pass else "failed"
 
 
-def trials(project: Project, user: User | None = None) -> list[Trial]:
-    """Trial rounds that were begun, those that failed first. Three queries at most."""
-    queues = {queue.pk: queue for queue in project.queues.filter(calibration_items__gt=0)}
-    if not queues:
-        return []
-    results = GoldResult.objects.filter(gold__task__queue__in=queues, is_calibration=True).order_by()
-    if user:
-        results = results.filter(annotator=user)
+def trials(project: Project) -> list[Trial]:
+    """Trial rounds that were begun, those that failed first. One query, three when there are any."""
+    results = GoldResult.objects.filter(
+        gold__task__queue__project=project, gold__task__queue__calibration_items__gt=0, is_calibration=True
+    ).order_by()
     rows = list(results.values("gold__task__queue", "annotator").annotate(n=Count("pk"), mean=Avg("accuracy")))
+    if not rows:
+        return []
+    queues = Queue.objects.in_bulk([row["gold__task__queue"] for row in rows])
     users = User.objects.in_bulk([row["annotator"] for row in rows])
     found = [Trial(queues[r["gold__task__queue"]], users[r["annotator"]], r["n"], r["mean"]) for r in rows]
-    order = {"failed": 0, "under way": 1, "passed": 2}
-    return sorted(found, key=lambda t: (order[t.state], t.queue.name, t.user.username))
+    return sorted(found, key=lambda t: (STATES.index(t.state), t.queue.name, t.user.username))
+
+
+def _trials_in(scored: Sequence[GoldResult], user: User) -> list[Trial]:
+    """The same for one person, from their results."""
+    by_queue: dict[int, list[GoldResult]] = defaultdict(list)
+    for result in scored:
+        if result.is_calibration and result.gold.task.queue.calibration_items:
+            by_queue[result.gold.task.queue_id].append(result)
+    return [
+        Trial(results[0].gold.task.queue, user, len(results), sum(r.accuracy for r in results) / len(results))
+        for results in by_queue.values()
+    ]

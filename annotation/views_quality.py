@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
-from annotation.models import GoldResult, Standing
-from annotation.people import Portrait, board, decisions_about, portrait, trials
+from annotation.models import Standing
+from annotation.people import Portrait, board, decisions_about, find_person, portrait, trials
 from annotation.standing import let_repeat_trial, set_standing
 from annotation.statistics.habits import Habits, differs
 from annotation.statistics.intervals import Interval
@@ -72,9 +72,8 @@ def habit_rows(habits: Habits, everybody: Habits | None) -> list[dict[str, Any]]
 def person(request: HttpRequest, project: Project, user_id: int) -> HttpResponse:
     user = _find_person(project, user_id)
     found = portrait(project, user)
-    results = GoldResult.objects.filter(annotator=user, gold__task__queue__project=project)
     context = {
-        "results": results.select_related("gold__task__prompt", "gold__task__queue")[:GOLD_SHOWN],
+        "results": found.gold[:GOLD_SHOWN],
         "decisions": [(entry, facts(entry)) for entry in decisions_about(project, user)],
         "actions": [a for a in ACTIONS if a[0] != found.person.standing.status] if found.person.membership else [],
         "is_lead": True,
@@ -116,15 +115,10 @@ def bars(counts: list[tuple[str, int]]) -> dict[str, Any]:
 
 
 def _find_person(project: Project, user_id: int) -> User:
-    """Somebody who belongs to the project or has judged in it."""
-    members = User.objects.filter(memberships__project=project)
-    judges = User.objects.filter(comparisons__prompt__project=project) | User.objects.filter(
-        demonstrations__prompt__project=project
-    )
-    found = User.objects.filter(pk=user_id)
-    if not found.filter(pk__in=members.values("pk")).exists():
-        return get_object_or_404(found.filter(pk__in=judges.values("pk")))
-    return found.get()
+    user = find_person(project, user_id)
+    if user is None:
+        raise Http404("Nobody with this number belongs to the project or has judged in it.")
+    return user
 
 
 @require_POST

@@ -43,7 +43,7 @@ def item(judged, engineer) -> Gold:
 class TestPeople:
     def test_shows_everybody(self, client_for, engineer, item, django_assert_max_num_queries):
         client = client_for(engineer)
-        with django_assert_max_num_queries(18):
+        with django_assert_max_num_queries(15):
             seen = client.get(URL).text
         for name in ("annotator", "sme", "engineer"):
             assert f">{name}</a>" in seen
@@ -61,7 +61,7 @@ class TestPeople:
 class TestPerson:
     def test_shows_one_person(self, client_for, engineer, annotator, item, django_assert_max_num_queries):
         client = client_for(engineer)
-        with django_assert_max_num_queries(25):
+        with django_assert_max_num_queries(15):
             seen = client.get(f"{URL}people/{engineer.pk}/").text
         assert "On gold items" in seen and "Reverse" not in seen
         assert "Nothing is held against this person" in client.get(f"{URL}people/{annotator.pk}/").text
