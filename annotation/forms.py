@@ -6,19 +6,15 @@ import json
 from typing import Any
 
 from django import forms
-from django.core.files.uploadedfile import UploadedFile
 from django.db.models import Count, Q, QuerySet, TextField
 from django.db.models.functions import Cast
 
 from annotation.models import Prompt, Split
-from annotation.prompts import TEST_FRACTION
 from annotation.queue import LETTERS
 from studio.models import Project
 from studio.runs.models import Artifact
-from studio.web.templatetags.studio import filesize
 
 SPLITS = [("", "Both splits"), *Split.choices]
-LARGEST_IMPORT = 50_000_000  # bytes; a file is read into memory, all rows or none
 NEVER_TRAIN = "Held-out prompts never train."
 
 
@@ -54,28 +50,6 @@ def containing(found: QuerySet[Any], messages: str, text: str) -> QuerySet[Any]:
     """Rows whose conversation (at `messages`) has this text anywhere. Databases keep it as JSON, escaped or not."""
     found = found.alias(written=Cast(messages, TextField()))
     return found.filter(Q(written__icontains=text) | Q(written__icontains=json.dumps(text)[1:-1]))
-
-
-class ImportPromptsForm(forms.Form):
-    file = forms.FileField(
-        label="File", help_text='JSONL: one object a line with "prompt" (text) or "messages"; optionally "cluster", '
-        '"tags", "reference" and "split".',
-        widget=forms.ClearableFileInput(attrs={"accept": ".jsonl,.ndjson,.json,application/jsonl"}),
-    )  # fmt: skip
-    test_fraction = forms.FloatField(
-        label="Held out", initial=TEST_FRACTION, min_value=0, max_value=1,
-        help_text="Share of the new prompts that never train and are kept for reviews and evaluation. A row's own "
-        "“split” comes first, and twins of a known prompt stay where it is.",
-        widget=forms.NumberInput(attrs={"step": "0.05"}),
-    )  # fmt: skip
-
-    def clean_file(self) -> UploadedFile:
-        file = self.cleaned_data["file"]
-        if file.size > LARGEST_IMPORT:
-            raise forms.ValidationError(
-                f"{file.name} has {filesize(file.size)}; at most {filesize(LARGEST_IMPORT)} are read at once: split it."
-            )
-        return file
 
 
 def _small_number(label: str, initial: int, maximum: int, help_text: str = "", minimum: int = 1) -> forms.IntegerField:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from django.db import transaction
@@ -13,7 +12,6 @@ from django.db import transaction
 from annotation.conversations import check_messages, hash_fraction, message_key, root_key
 from annotation.models import Prompt, Split
 from studio.models import Project, User
-from training.jsonl import read_jsonl
 
 TEST_FRACTION = 0.2
 BATCH = 1000
@@ -95,11 +93,6 @@ def import_prompts(
     if not parsed:
         raise ValueError(f"{name}: there are no prompts in it.")
     return add_prompts(project, parsed, user, source=source, test_fraction=test_fraction, name=name)
-
-
-def import_prompts_file(project: Project, path: Path, user: User, *, test_fraction: float = TEST_FRACTION) -> Imported:
-    """Add the prompts of a JSONL file. Raises ValueError naming file and line."""
-    return import_prompts(project, read_jsonl(path), user, source=Path(path).name, test_fraction=test_fraction)
 
 
 @transaction.atomic

@@ -1,13 +1,10 @@
-"""Prompts: the list, one with all that was answered and judged, the import, and the work that is queued from them."""
+"""Prompts: the list, one with all that was answered and judged, and the work that is queued from them."""
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import Any
 
 from django.contrib import messages
-from django.core.files.uploadedfile import UploadedFile
 from django.core.paginator import Paginator
 from django.db.models import Count, Q
 from django.http import HttpRequest, HttpResponse
@@ -17,17 +14,15 @@ from django.views.decorators.http import require_GET, require_http_methods
 from annotation import queue
 from annotation.blindness import hides_models
 from annotation.forms import (
-    ImportPromptsForm,
     PromptFilterForm,
     QueueDemonstrationsForm,
     QueueRankingsForm,
     matching_prompts,
 )
 from annotation.models import Comparison, Demonstration, Kind, Prompt
-from annotation.prompts import Imported, import_prompts_file
 from annotation.views_labels import in_letters
 from studio.access import ENGINEERS, EXPERTS, may, member_required
-from studio.models import Project, User
+from studio.models import Project
 
 PAGE = 30
 SHOWN = 50  # answers and judgements of one prompt
@@ -88,36 +83,6 @@ def prompt(request: HttpRequest, project: Project, prompt_id: int) -> HttpRespon
 def _as_text(reference: dict[str, Any]) -> list[tuple[str, str]]:
     shown = {name: value if isinstance(value, list) else [value] for name, value in reference.items()}
     return [(name, ", ".join(map(str, values))) for name, values in shown.items()]
-
-
-@require_http_methods(["GET", "POST"])
-@member_required(*ENGINEERS)
-def import_prompts(request: HttpRequest, project: Project) -> HttpResponse:
-    form = ImportPromptsForm(request.POST or None, request.FILES or None)
-    if request.method == "POST" and form.is_valid():
-        try:
-            done = _import(project, form.cleaned_data["file"], request.user, form.cleaned_data["test_fraction"])
-        except ValueError as error:
-            form.add_error("file", str(error))
-        else:
-            known = f" {done.known:,} were known already." if done.known else ""
-            messages.success(request, f"{done.created:,} prompts added.{known}")
-            return redirect("annotation:prompts", project.slug)
-    context = {"project": project, "form": form}
-    return render(request, "annotation/import_prompts.html", context, status=422 if form.errors else 200)
-
-
-def _import(project: Project, upload: UploadedFile, user: User, test_fraction: float) -> Imported:
-    """The upload under its own name in a directory of its own, so that errors name the file that the user knows."""
-    with tempfile.TemporaryDirectory() as directory:
-        path = Path(directory) / (Path(upload.name or "").name or "prompts.jsonl")
-        with open(path, "wb") as file:
-            for chunk in upload.chunks():
-                file.write(chunk)
-        try:
-            return import_prompts_file(project, path, user, test_fraction=test_fraction)
-        except ValueError as error:
-            raise ValueError(str(error).replace(f"{directory}/", "")) from error
 
 
 @require_http_methods(["GET", "POST"])

@@ -34,6 +34,7 @@ ROOMS: dict[str, tuple[Room, ...]] = {
         Room("Failure classes", "annotation:failure-classes", "flag", EXPERTS, "f"),
         Room("Quality", "annotation:quality", "star", ENGINEERS, "u"),
         Room("Datasets", "annotation:datasets", "layers", ENGINEERS, "d"),
+        Room("Exchange", "annotation:imports", "upload", ENGINEERS, "i"),
     ),
     "Train": (
         Room("Runs", "runs:list", "play", ENGINEERS, "r"),

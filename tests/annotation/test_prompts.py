@@ -1,9 +1,7 @@
-import json
-
 import pytest
 
 from annotation.models import Prompt
-from annotation.prompts import hash_fraction, import_prompts, import_prompts_file, message_key, root_key, split_of
+from annotation.prompts import hash_fraction, import_prompts, message_key, root_key, split_of
 
 
 def user(text):
@@ -79,12 +77,6 @@ def test_a_bad_row_is_named_and_nothing_is_imported(project, engineer, row, says
     assert not Prompt.objects.exists()
 
 
-def test_a_file_is_read_and_its_bad_line_named(project, engineer, tmp_path):
-    file = tmp_path / "prompts.jsonl"
-    file.write_text(json.dumps({"prompt": "What is a set?"}) + "\n")
-    assert import_prompts_file(project, file, engineer).created == 1
-    file.write_text('{"prompt": "What is a dict?"}\n{"prompt": \n')
-    with pytest.raises(ValueError, match=r"prompts\.jsonl, line 2"):
-        import_prompts_file(project, file, engineer)
+def test_nothing_to_import_is_refused(project, engineer):
     with pytest.raises(ValueError, match="no prompts"):
         import_prompts(project, [], engineer)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from django.core.files.uploadedfile import SimpleUploadedFile
 
 from annotation import queue, submit
-from annotation.models import Completion, Kind, Prompt, Task
+from annotation.models import Completion, Kind, Task
 from annotation.prompts import import_prompts
 from studio.models import Project
 
@@ -84,49 +83,6 @@ class TestDetail:
     def test_wrong_role_and_method(self, client_for, annotator, sme, prompts):
         assert client_for(annotator).get(f"{URL}{prompts[0].pk}/").status_code == 403
         assert client_for(sme).post(f"{URL}{prompts[0].pk}/").status_code == 405
-
-
-class TestImport:
-    def upload(self, browser, content: str | bytes, **more):
-        file = SimpleUploadedFile("questions.jsonl", content.encode() if isinstance(content, str) else content)
-        return browser.post(f"{URL}import/", {"file": file, "test_fraction": "0.2", **more}, follow=True)
-
-    def test_adds_new_ones_and_counts_known_ones(self, client_for, engineer, prompts):
-        known = '{"prompt": "How do I reverse list number 0?"}\n'
-        answer = self.upload(client_for(engineer), known + '{"prompt": "What is a tuple?", "cluster": "types"}\n')
-        assert "1 prompts added. 1 were known already." in answer.text
-        made = Prompt.objects.get(cluster="types")
-        assert (made.text, made.source, made.created_by) == ("What is a tuple?", "questions.jsonl", engineer)
-
-    @pytest.mark.parametrize(
-        ("content", "sentence"),
-        [
-            ('{"prompt": "Fine?"}\n{"prompt": ', "questions.jsonl, line 2: not valid JSON"),
-            (b'{"prompt": "\xff"}', "questions.jsonl, line 1: not UTF-8"),
-            ('{"text": "no prompt"}', "questions.jsonl, row 1"),
-            ("", "The submitted file is empty."),
-        ],
-    )
-    def test_broken_files_are_named_by_line_and_add_nothing(self, client_for, engineer, project, content, sentence):
-        answer = self.upload(client_for(engineer), content)
-        assert answer.status_code == 422
-        assert sentence in answer.text
-        assert "/tmp" not in answer.text
-        assert not Prompt.objects.exists()
-
-    def test_too_large_a_file_is_refused(self, client_for, engineer, project, monkeypatch):
-        monkeypatch.setattr("annotation.forms.LARGEST_IMPORT", 10)
-        answer = self.upload(client_for(engineer), '{"prompt": "Fine?"}')  # 19 bytes
-        assert "questions.jsonl has 19 B; at most 10 B are read at once: split it." in answer.text
-
-    def test_held_out_share_is_checked(self, client_for, engineer, project):
-        answer = self.upload(client_for(engineer), '{"prompt": "Fine?"}', test_fraction="1.5")
-        assert "less than or equal to 1" in answer.text
-
-    def test_wrong_role_and_method(self, client_for, sme, engineer, project):
-        assert client_for(sme).get(f"{URL}import/").status_code == 403
-        assert self.upload(client_for(sme), '{"prompt": "Fine?"}').status_code == 403
-        assert client_for(engineer).delete(f"{URL}import/").status_code == 405
 
 
 class TestQueueWork:
