@@ -20,6 +20,7 @@ from annotation.forms import containing
 from annotation.journal import history_of
 from annotation.lineage import datasets_using, models_using
 from annotation.models import Comparison, Completion, Demonstration
+from annotation.standing import is_shut_out
 from annotation.submit import FLAGS
 from annotation.views_journal import facts
 from annotation.withdraw import may_withdraw, withdraw
@@ -149,6 +150,7 @@ def _detail(request: HttpRequest, project: Project, label: Any, extra: dict[str,
         "may_withdraw": may_withdraw(request.membership, label) and not label.is_withdrawn,
         "datasets": datasets_using(label) if expert else [],
         "models": models_using(label) if expert else [],
+        "is_shut_out": type(label).objects.filter(is_shut_out(project), pk=label.pk).exists(),
         **_history(request.membership, label),
         **extra,
     }

@@ -204,6 +204,7 @@ def account(request: HttpRequest) -> HttpResponse:
         "token_form": token_form,
         "password_form": password_form,
         "secret": secret,
+        "memberships": request.user.memberships.select_related("project").order_by("project__name"),
     }
     return render(request, "studio/account.html", context, status=status)
 
