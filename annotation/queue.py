@@ -15,6 +15,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Exists, F, OuterRef, Prefetch, Q, QuerySet, prefetch_related_objects
 from django.utils import timezone
 
+from annotation.desk import Desk, look_at
 from annotation.gold import next_gold
 from annotation.journal import record
 from annotation.models import Claim, Completion, Draft, Kind, Queue, Repeat, Skip, Slot, Task, TaskCompletion
@@ -29,7 +30,7 @@ from annotation.tasks import (
     find_queue,
     withdraw_tasks,
 )
-from studio.models import Membership, User
+from studio.models import Guideline, User
 
 __all__ = [
     "LETTERS",
@@ -61,20 +62,25 @@ def claim_next(queue: Queue, annotator: User) -> Claim | None:
     this person, and the queue's order. Nobody is given a task that they have judged or skipped for good, and one that
     they put off only when nothing else is left. Raises MayNotWork when the queue is not for them.
     """
-    check_may_work(queue, annotator)
-    expire()
-    begun = resume(queue, annotator)
-    if begun or not queue.is_open:
-        return begun
+    desk = look_at(queue, annotator)
+    check_may_work(queue, annotator, desk)
+    if desk.live_claim is not None:
+        begun = resume(queue, annotator)
+        if begun is not None:
+            return begun
+    if desk.is_overdue:
+        expire()
+    if not queue.is_open:
+        return None
     gold = next_gold(queue, annotator)
     if gold:
         return gold
-    lines = _lines(queue, annotator)
+    lines = _lines(queue, annotator, desk)
     for _ in range(ATTEMPTS):
         try:
             with transaction.atomic():
                 slot = _next_slot(lines) or _put_off(queue, annotator)
-                return None if slot is None else _take(slot, queue, annotator)
+                return None if slot is None else _take(slot, queue, annotator, desk.guideline)
         except (Taken, IntegrityError):
             continue
     return None
@@ -103,17 +109,11 @@ def resume(queue: Queue, annotator: User) -> Claim | None:
 # The next place
 
 
-def _lines(queue: Queue, annotator: User) -> list[QuerySet[Slot]]:
+def _lines(queue: Queue, annotator: User, desk: Desk) -> list[QuerySet[Slot]]:
     """The lines that this person may take from: kept for them, open to all, and one for each skill they have.
 
     Each is one range of the index `slot_next`, in its order.
     """
-    kept = Slot.objects.filter(queue=queue, status=Slot.Status.FREE, skill="", assignee=annotator)
-    own = Repeat.objects.filter(comparison__annotator=annotator, reward_model__isnull=False)
-    member = Membership.objects.filter(project=queue.project_id, user=annotator).annotate(
-        has_kept=Exists(kept), is_doubted=Exists(own.filter(task__queue=queue))
-    )
-    skills, has_kept, is_doubted = member.values_list("skills", "has_kept", "is_doubted").first() or ([], False, False)
     mine = Claim.objects.filter(task=OuterRef("task"), annotator=annotator).filter(
         Q(status__in=[Claim.Status.LIVE, Claim.Status.SUBMITTED]) | ~Q(skip="")
     )
@@ -122,13 +122,13 @@ def _lines(queue: Queue, annotator: User) -> list[QuerySet[Slot]]:
     # constant, and without it the index would not give the order.
     free = free.order_by("assignee_id", "-priority", "place")
     free = _with_earlier(free, annotator)
-    lines = [free.filter(skill="", assignee=annotator)] if has_kept else []
+    lines = [free.filter(skill="", assignee=annotator)] if desk.has_kept else []
     open_to_all = free
     if queue.kind == Kind.ADJUDICATE:  # nobody settles a disagreement that is their own
         open_to_all = free.exclude(Exists(_judged(annotator).filter(task=OuterRef("task__adjudicates"))))
     elif is_doubted:  # a second opinion is somebody else's
         open_to_all = free.exclude(Exists(own.filter(task=OuterRef("task"))))
-    return lines + [open_to_all.filter(skill=skill, assignee=None) for skill in ("", *sorted(set(skills)))]
+    return lines + [open_to_all.filter(skill=skill, assignee=None) for skill in ("", *desk.skills)]
 
 
 def _with_earlier(slots: QuerySet[Slot], annotator: User) -> QuerySet[Slot]:
@@ -179,7 +179,7 @@ def free_places(task: int, annotator: User) -> QuerySet[Slot]:
     return _with_earlier(free, annotator)
 
 
-def _take(slot: Slot, queue: Queue, annotator: User) -> Claim:
+def _take(slot: Slot, queue: Queue, annotator: User, guideline: Guideline | None) -> Claim:
     """A claim on a free slot found for this person, inside a transaction. Raises Taken and IntegrityError.
 
     What they had typed and the order they saw come back with a task that they had before.
@@ -196,7 +196,7 @@ def _take(slot: Slot, queue: Queue, annotator: User) -> Claim:
     claim = Claim.objects.create(  # unique (task, annotator): a second tab of the same person fails here
         task=slot.task,
         annotator=annotator,
-        guideline=queue.project.guideline,
+        guideline=guideline,
         shown_order=shown,
         created_at=now,
         expires_at=now + timedelta(minutes=queue.lease_minutes),
@@ -234,7 +234,7 @@ def claim_task(task: Task, annotator: User) -> Claim | None:
         try:
             with transaction.atomic():
                 slot = _lock_first(free_places(task.pk, annotator))
-                return None if slot is None else _take(slot, task.queue, annotator)
+                return None if slot is None else _take(slot, task.queue, annotator, task.queue.project.guideline)
         except Taken:
             continue
         except IntegrityError:  # judged already
@@ -341,5 +341,5 @@ def free_slot(claim_id: int) -> None:
     held = Slot.objects.filter(claim=claim_id, status=Slot.Status.CLAIMED)
     # Whoever takes a task out of its queue holds its row: either they see this place free, or we see the task gone.
     task = Task.objects.filter(slots__claim=claim_id).select_for_update(of=("self",), no_key=True).first()
-    gone = task is not None and task.status in GONE
+    gone = task is not None and (task.status in GONE or hasattr(task, "gold"))  # gold: no place is open to all
     held.update(status=Slot.Status.WITHDRAWN if gone else Slot.Status.FREE, claim=None)

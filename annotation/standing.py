@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from django.db import IntegrityError, transaction
 from django.db.models import Avg, Count, Exists, OuterRef, Q, Subquery
 from django.utils import timezone
 
+from annotation.desk import Desk, look_at
 from annotation.journal import record
 from annotation.models import GoldResult, Kind, Queue, Standing
 from studio.access import EXPERTS
@@ -22,34 +25,18 @@ class MayNotWork(ValueError):
     """Why this person gets nothing from this queue, in a sentence for them."""
 
 
-def check_may_work(queue: Queue, user: User) -> None:
+def check_may_work(queue: Queue, user: User, desk: Desk | None = None) -> None:
     """Raise MayNotWork when `user` is stopped in the project, or when the queue is not for them."""
-    standing = Standing.objects.filter(project=queue.project_id, user=OuterRef("pk"))
-    member = Membership.objects.filter(project=queue.project_id, user=OuterRef("pk"))
-    reserved = Queue.people.through.objects.filter(queue=queue.pk)
-    facts = (
-        User.objects.filter(pk=user.pk)
-        .annotate(
-            standing=Subquery(standing.values("status")[:1]),
-            standing_reason=Subquery(standing.values("reason")[:1]),
-            no_consent=Exists(standing.filter(consent_withdrawn_at__isnull=False)),
-            known=Subquery(member.values("skills")[:1]),
-            role=Subquery(member.values("role")[:1]),
-            is_reserved=Exists(reserved),
-            is_named=Exists(reserved.filter(user=user.pk)),
-        )
-        .values("standing", "standing_reason", "no_consent", "known", "role", "is_reserved", "is_named")
-        .get()
-    )
-    if facts["standing"] in (Status.PAUSED, Status.EXCLUDED):
-        raise MayNotWork(_stopped(facts["standing"], facts["standing_reason"]))
-    if facts["no_consent"]:
+    desk = desk or look_at(queue, user)
+    if desk.standing in (Status.PAUSED, Status.EXCLUDED):
+        raise MayNotWork(_stopped(desk.standing, desk.standing_reason))
+    if desk.no_consent:
         raise MayNotWork("You have withdrawn your consent to the use of your work, so no work is given to you.")
-    if queue.kind == Kind.ADJUDICATE and facts["role"] not in EXPERTS:
+    if queue.kind == Kind.ADJUDICATE and desk.role not in EXPERTS:
         raise MayNotWork("Disagreements are settled by subject-matter experts and engineers.")
-    if facts["is_reserved"] and not facts["is_named"]:
+    if desk.is_reserved and not desk.is_named:
         raise MayNotWork(f"The queue '{queue.name}' is kept for other people.")
-    if queue.skill and queue.skill not in (facts["known"] or []):
+    if queue.skill and queue.skill not in desk.skills:
         raise MayNotWork(f"The queue '{queue.name}' asks for the skill '{queue.skill}'. A lead can give it to you.")
     if queue.calibration_items:
         _check_calibration(queue, user)
@@ -70,9 +57,32 @@ def calibration_so_far(queue: Queue, user: User) -> tuple[int, float | None]:
 
 
 def _check_calibration(queue: Queue, user: User) -> None:
+    trial = trial_of(queue, user)
+    if trial and trial.failed:
+        raise failed_calibration(queue, trial.mean or 0.0)
+
+
+@dataclass(frozen=True)
+class TrialSoFar:
+    """What a person is told of the trial round before they take a task."""
+
+    done: int
+    asked: int
+    mean: float | None
+    must: float  # share of the pairs that must be right
+
+    @property
+    def failed(self) -> bool:
+        return self.done >= self.asked and self.mean is not None and self.mean < self.must
+
+
+def trial_of(queue: Queue, user: User) -> TrialSoFar | None:
+    """The person's trial round in this queue; None where there is none or it has been passed."""
+    if not queue.calibration_items:
+        return None
     done, mean = calibration_so_far(queue, user)
-    if done >= queue.calibration_items and mean is not None and mean < queue.calibration_pass:
-        raise failed_calibration(queue, mean)
+    trial = TrialSoFar(done, queue.calibration_items, mean, queue.calibration_pass)
+    return None if done >= trial.asked and not trial.failed else trial
 
 
 def failed_calibration(queue: Queue, mean: float) -> MayNotWork:

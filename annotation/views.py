@@ -15,7 +15,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 from annotation import queue
 from annotation.models import Claim, Queue
 from annotation.progress import MANY, progress_of, waiting_for
-from annotation.standing import MayNotWork
+from annotation.standing import MayNotWork, standing_of, trial_of
 from studio.access import ENGINEERS, may, member_required
 from studio.models import Guideline, Project, User
 
@@ -33,6 +33,7 @@ def home(request: HttpRequest, project: Project) -> HttpResponse:
         "recent": _recent(project, request.user),
         "may_queue": may(request.membership, ENGINEERS),
         "many": MANY,
+        "standing": standing_of(project, request.user),
         **_own_counts(project, request.user),
     }
     context["newer_guideline"] = _newer_guideline(project, context["recent"])
@@ -93,6 +94,8 @@ def queue_page(request: HttpRequest, project: Project, queue_id: int) -> HttpRes
         "places": progress_of([found])[found.pk],
         "waiting": waiting_for([found], request.user).get(found.pk, 0),
         "many": MANY,
+        "standing": standing_of(project, request.user),
+        "trial": trial_of(found, request.user),
     }
     return render(request, "annotation/queue.html", context)
 

@@ -11,6 +11,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
+from django.utils.safestring import mark_safe
 from django.views.decorators.http import require_http_methods, require_POST
 
 from annotation import failures, gold, queue, submit
@@ -20,9 +21,11 @@ from annotation.models import Claim, Comparison, Completion, Demonstration, Inst
 from annotation.near_duplicates import nearest
 from annotation.progress import MANY, waiting_for
 from annotation.revise import reopen
+from annotation.settling import earlier_judgements
 from annotation.views import next_task
 from studio.access import EXPERTS, may, member_required
 from studio.models import Project, User
+from studio.web.markdown import render_markdown
 
 HASTY = 2.0  # seconds; nobody reads a prompt and its answers faster
 
@@ -127,7 +130,9 @@ def _acknowledge(request: HttpRequest, claim: Claim, label: Demonstration | Comp
     told = gold.feedback(claim)
     if told:
         level = messages.success if told.accuracy == 1 else messages.warning
-        level(request, f"{told.text} {told.explanation}".strip())
+        look = reverse("annotation:comparison", args=[claim.task.queue.project.slug, label.pk])
+        why = mark_safe(render_markdown(told.explanation))
+        level(request, format_html('<p>{} <a href="{}">Look at it again</a></p>{}', told.text, look, why))
     elif label.surplus:
         messages.warning(
             request,
@@ -154,6 +159,7 @@ def _show(request: HttpRequest, project: Project, claim: Claim, form: WorkForm) 
         "waiting": waiting_for([claim.task.queue], request.user).get(claim.task.queue_id, 0),
         "many": MANY,
         "draft": getattr(claim, "draft", None),
+        "earlier": earlier_judgements(claim),
         "is_expert": may(request.membership, EXPERTS),
     }
     if claim.task.kind == Kind.DEMONSTRATE:
