@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from annotation.imports.columns import guess_columns
 from annotation.imports.containers import CHUNK, count_records, unit_of
-from annotation.imports.formats import FORMATS, Parsed, Sample, parse_records, sample
+from annotation.imports.formats import FORMATS, Sample, parse_records, sample
 from annotation.imports.items import KINDS
 from annotation.models import ImportBatch
 from annotation.prompts import TEST_FRACTION
@@ -137,7 +137,7 @@ class Preview:
     counts: dict[str, int]  # of the records looked at, by kind
     looked_at: int
     whole: bool
-    problems: list[Parsed]
+    problems: list[tuple[str, list[int]]]  # each reason with the lines or rows that have it
     bad: int
 
 
@@ -145,10 +145,11 @@ def preview(batch: ImportBatch) -> Preview:
     """What the first records of the file would become with the batch's format and options. Raises ValueError."""
     begin = _sample(Path(batch.path))
     counts: Counter[str] = Counter()
-    problems, items = [], []
+    problems: dict[str, list[int]] = {}
+    items: list[tuple[int, Any]] = []
     for parsed in parse_records(iter(begin.records), batch.format, batch.options["columns"]):
         if parsed.problem:
-            problems.append(parsed)
+            problems.setdefault(parsed.problem, []).append(parsed.number)
         counts.update(item.kind for item in parsed.items)
         items += [(parsed.number, item) for item in parsed.items]
     used = set(batch.options["columns"].values()) if batch.format == "columns" else set(begin.columns)
@@ -159,8 +160,8 @@ def preview(batch: ImportBatch) -> Preview:
         counts={kind: counts[kind] for kind in KINDS if counts[kind]},
         looked_at=len(begin.records),
         whole=begin.whole,
-        problems=problems[:SHOWN_PROBLEMS],
-        bad=len(problems),
+        problems=list(problems.items())[:SHOWN_PROBLEMS],
+        bad=sum(map(len, problems.values())),
     )
 
 

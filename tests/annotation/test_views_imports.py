@@ -92,8 +92,7 @@ class TestPreview:
         shown = browser.post(url, data, follow=True).text
         assert "Columns that are not taken: wer" in shown
         assert "Place 1" in shown
-        with pytest.MonkeyPatch.context():
-            assert browser.post(url, data | {"act": "import"}).status_code == 302
+        assert browser.post(url, data | {"act": "import"}).status_code == 302
         batch.refresh_from_db()
         assert (batch.status, batch.options["licence"]) == ("waiting", "MIT")
         stage.stage(batch.pk)
@@ -104,14 +103,14 @@ class TestPreview:
     @pytest.mark.parametrize(
         ("change", "sentence"),
         [({"format": "none"}, "Select a valid choice"), ({"test_fraction": "2"}, "less than or equal to 1"),
-         ({"column-1": "prompt"}, "Two columns are said to be the prompt"), ({"tags": "a," * 40}, "At most 300")],
+         ({"column-1": "prompt"}, "Two columns are said to be the prompt"), ({"tags": "a," * 40}, "At most 20 tags")],
     )  # fmt: skip
     def test_bad_input(self, client_for, engineer, project, change, sentence):
         batch = keep(project, engineer, pair(1))
         data = SETTINGS | columns(batch, "prompt", "chosen", "rejected") | change
         answer = client_for(engineer).post(f"{URL}imports/{batch.pk}/", data | {"act": "import"})
         assert answer.status_code == 422
-        assert sentence.split(" 300")[0].lower() in answer.text.lower() or "at most" in answer.text
+        assert sentence in answer.text
         batch.refresh_from_db()
         assert batch.status == "preview"
 
@@ -119,6 +118,7 @@ class TestPreview:
         batch = keep(project, engineer, pair(1), "{oops", pair(2, split="dev"))
         seen = client_for(engineer).get(f"{URL}imports/{batch.pk}/").text
         assert 'Line <span class="num">2</span>: not valid JSON' in seen
+        assert 'Line <span class="num">3</span>: &#x27;split&#x27; must be' in seen
         assert "The first of these rows would stop the import" in seen
 
     def test_of_another_project_is_not_found(self, client_for, engineer, project):
