@@ -93,11 +93,18 @@ def remote_tasks(
                 }
             ],
         }  # fmt: skip
-    pages = client.tasks.list(
-        project=project, page_size=PAGE, fields="all" if annotations else "task_only", query=json.dumps(query)
-    )
-    for page in pages.iter_pages():
-        yield list(page.items or [])
+    # The SDK's own pager asks for pages until one is not there, which the server calls an error.
+    seen, number = 0, 1
+    while True:
+        page = client.tasks.list(
+            project=project, page=number, page_size=PAGE, fields="all" if annotations else "task_only",
+            query=json.dumps(query),
+        )  # fmt: skip
+        items = list(page.items or [])
+        yield items
+        seen, number = seen + len(items), number + 1
+        if not items or seen >= page.response.total:
+            return
 
 
 def newest_update(client: LabelStudio, project: int) -> datetime | None:

@@ -48,6 +48,9 @@ def pull(link: LabelStudioLink, user: User | None = None) -> dict[str, Any]:
             changes = {"pulled_until": until or link.pulled_until}
     except LabelStudioError as error:
         report["error"] = str(error)
+    except Exception as error:
+        report["error"] = f"It stopped with {type(error).__name__}: {error}. What was done until then stands."
+        raise
     finally:
         links.finish(link, report, **changes)
     if any(report.get(outcome) for outcome in Taken):

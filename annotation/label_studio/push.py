@@ -64,6 +64,9 @@ def push(link: LabelStudioLink, user: User | None) -> dict[str, Any]:
             report |= _send(client, link)
     except LabelStudioError as error:
         report["error"] = str(error)
+    except Exception as error:
+        report["error"] = f"It stopped with {type(error).__name__}: {error}. What was done until then stands."
+        raise
     finally:
         links.finish(link, report, **changes)
     record(

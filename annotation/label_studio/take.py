@@ -112,7 +112,7 @@ def _take(row: LabelStudioAnnotation, people: People) -> Taken | None:
     claim = _claim(row, person)
     label = _submit(claim, answer)
     _write_down(row, label, created_at=_begun(row.raw) + timedelta(seconds=_seconds(row.raw) or 0))
-    record(task.queue.project_id, None, "pulled", label, annotation=row.remote_annotation, person=person.username)
+    record(task.queue.project_id, None, "pulled", label, annotation=row.remote_annotation, person=person)
     row.claim = claim
     row.comparison = label if isinstance(label, Comparison) else None
     row.demonstration = label if isinstance(label, Demonstration) else None

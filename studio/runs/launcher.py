@@ -31,7 +31,7 @@ from studio.runs.registry import call_before_lease, call_on_success
 log = logging.getLogger(__name__)
 
 
-SECRETS = ("DJANGO_SECRET_KEY", "DATABASE_URL", "REDIS_URL")
+SECRETS = ("DJANGO_SECRET_KEY", "DATABASE_URL", "REDIS_URL", "LABEL_STUDIO_API_KEY")
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 _worker_stops = threading.Event()
 

@@ -1,0 +1,80 @@
+"""A real Label Studio of the test session's own, and people who work in it as its interface does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from annotation.label_studio.formats import Ranking, Result, Written, demonstration_result, ranking_result
+from benchmarks.label_studio_server import Server, label_studio, why_missing
+
+PEOPLE = ("lead@example.org", "ann@example.org", "bob@example.org", "eve@example.org")
+
+
+@pytest.fixture(scope="session")
+def label_studio_server(tmp_path_factory) -> Iterator[Server]:
+    if why_missing():
+        pytest.skip(why_missing())
+    with label_studio(tmp_path_factory.mktemp("label-studio"), people=PEOPLE) as server:
+        yield server
+
+
+@pytest.fixture
+def configured(settings, label_studio_server: Server) -> Server:
+    settings.LABEL_STUDIO_URL = label_studio_server.url + "/"
+    settings.LABEL_STUDIO_API_KEY = label_studio_server.token
+    return label_studio_server
+
+
+class Worker:
+    """Somebody in Label Studio: sends what its interface would."""
+
+    def __init__(self, server: Server, email: str) -> None:
+        headers = {"Authorization": f"Token {server.tokens[email]}"}
+        self.http = httpx.Client(base_url=server.url, headers=headers, timeout=60, trust_env=False)
+
+    def tasks(self, project: int) -> list[dict[str, Any]]:
+        found = self.http.get("/api/tasks/", params={"project": project, "page_size": 100, "fields": "all"})
+        return found.raise_for_status().json()["tasks"]
+
+    def next_task(self, project: int) -> dict[str, Any] | None:
+        answer = self.http.get(f"/api/projects/{project}/next")
+        return None if answer.status_code == 404 else answer.raise_for_status().json()
+
+    def annotate(self, task: int, result: Result, **fields: Any) -> int:
+        body = {"result": result, "lead_time": 12.5, **fields}
+        return self.http.post(f"/api/tasks/{task}/annotations", json=body).raise_for_status().json()["id"]
+
+    def rank(self, task: int, tiers: list[list[str]], letters: str = "abc", **fields: Any) -> int:
+        return self.annotate(task, ranking_result(Ranking(tiers), letters, pairwise=False), **fields)
+
+    def write(self, task: int, text: str, reasoning: str = "", **fields: Any) -> int:
+        return self.annotate(task, demonstration_result(Written(text, reasoning)), **fields)
+
+    def skip(self, task: int) -> int:
+        return self.annotate(task, [], was_cancelled=True)
+
+    def change(self, annotation: int, **fields: Any) -> None:
+        self.http.patch(f"/api/annotations/{annotation}", json=fields).raise_for_status()
+
+    def delete(self, annotation: int) -> None:
+        self.http.delete(f"/api/annotations/{annotation}").raise_for_status()
+
+    def delete_project(self, project: int) -> None:
+        self.http.delete(f"/api/projects/{project}").raise_for_status()
+
+
+@pytest.fixture
+def worker(configured: Server) -> Iterator[Callable[[str], Worker]]:
+    made: list[Worker] = []
+
+    def make(email: str) -> Worker:
+        made.append(Worker(configured, email))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.http.close()
