@@ -13,10 +13,12 @@ from annotation import (
     views_imports,
     views_journal,
     views_labels,
+    views_mine,
     views_probe,
     views_prompts,
     views_quality,
     views_reviews,
+    views_staleness,
     views_work,
 )
 
@@ -24,6 +26,7 @@ app_name = "annotation"
 urlpatterns = [
     path("annotate/", views.home, name="home"),
     path("annotate/queues/<int:queue_id>/", views.queue_page, name="queue"),
+    path("annotate/mine/", views_mine.mine, name="mine"),
     path("annotate/work/<int:claim_id>/", views_work.work, name="work"),
     path("annotate/work/<int:claim_id>/release/", views_work.release, name="release"),
     path("annotate/work/<int:claim_id>/undo/", views_work.undo, name="undo"),
@@ -35,6 +38,20 @@ urlpatterns = [
     path("prompts/<int:prompt_id>/", views_prompts.prompt, name="prompt"),
     path("comparisons/", views_labels.comparisons, name="comparisons"),
     path("comparisons/<int:label_id>/", views_labels.comparison, name="comparison"),
+    path("comparisons/<int:label_id>/change/", views_mine.change, {"kind": "comparison"}, "change-comparison"),
+    path("comparisons/<int:label_id>/versions/", views_mine.versions, {"kind": "comparison"}, "comparison-versions"),
+    path(
+        "comparisons/demonstrations/<int:label_id>/change/",
+        views_mine.change,
+        {"kind": "demonstration"},
+        "change-demonstration",
+    ),
+    path(
+        "comparisons/demonstrations/<int:label_id>/versions/",
+        views_mine.versions,
+        {"kind": "demonstration"},
+        "demonstration-versions",
+    ),
     path("comparisons/<int:label_id>/withdraw/", views_labels.withdraw_comparison, name="withdraw-comparison"),
     path("comparisons/demonstrations/", views_labels.demonstrations, name="demonstrations"),
     path("comparisons/demonstrations/<int:label_id>/", views_labels.demonstration, name="demonstration"),
@@ -103,4 +120,5 @@ urlpatterns = [
     path("quality/effects/<int:artifact_id>/ask-again/", views_effects.ask_again, name="ask-again"),
     path("annotate/consent/", views_consent.own_consent, name="consent"),
     path("quality/people/<int:user_id>/consent/", views_consent.person_consent, name="person-consent"),
+    path("guidelines/stale/", views_staleness.stale, name="stale"),
 ]

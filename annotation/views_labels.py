@@ -23,6 +23,7 @@ from annotation.models import Comparison, Completion, Demonstration
 from annotation.standing import is_shut_out
 from annotation.submit import FLAGS
 from annotation.views_journal import facts
+from annotation.views_mine import second_thoughts
 from annotation.withdraw import may_withdraw, withdraw
 from studio.access import ENGINEERS, EXPERTS, may, member_required
 from studio.models import Membership, Project, User
@@ -101,6 +102,7 @@ class JudgedAnswer:
 def comparison(request: HttpRequest, project: Project, label_id: int) -> HttpResponse:
     """One ranking, answers in the order in which they were shown. Everybody sees their own, experts all."""
     related = ("prompt", "annotator", "guideline", "review", "round", "withdrawn_by", "task__queue", "task__gold")
+    related += ("claim__task__queue", "claim__task__review")
     label = _find(request.membership, Comparison.objects.select_related(*related), label_id)
     hidden = hides_models(request.membership, label.prompt) or bool(
         label.review and hides_result(request.membership, label.review)
@@ -127,7 +129,7 @@ def _judged(comparison: Comparison) -> list[JudgedAnswer]:
 @require_GET
 @member_required()
 def demonstration(request: HttpRequest, project: Project, label_id: int) -> HttpResponse:
-    related = ("prompt", "annotator", "guideline", "round", "withdrawn_by", "completion")
+    related = ("prompt", "annotator", "guideline", "round", "withdrawn_by", "completion", "claim__task__queue")
     label = _find(request.membership, Demonstration.objects.select_related(*related), label_id)
     return _detail(request, project, label, {})
 
@@ -152,6 +154,7 @@ def _detail(request: HttpRequest, project: Project, label: Any, extra: dict[str,
         "models": models_using(label) if expert else [],
         "is_shut_out": type(label).objects.filter(is_shut_out(project), pk=label.pk).exists(),
         **_history(request.membership, label),
+        **second_thoughts(label, request.user),
         **extra,
     }
     return render(request, f"annotation/{context['kind']}.html", context)
