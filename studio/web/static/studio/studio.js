@@ -66,7 +66,7 @@ document.addEventListener("click", async (event) => {
 
 /* ---- Forms: a button answers at once and a form is sent once ---- */
 document.addEventListener("submit", (event) => {
-  if (event.defaultPrevented || event.target.method === "dialog" || event.target.matches("[hx-post], [hx-get]")) return;
+  if (event.defaultPrevented || event.target.method === "dialog" || event.target.matches("[hx-post], [hx-get], [data-downloads]")) return;
   if (event.target.dataset.sent) return event.preventDefault();
   event.target.dataset.sent = "yes";
   event.submitter?.setAttribute("aria-busy", "true");
