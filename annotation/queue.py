@@ -126,7 +126,8 @@ def _lines(queue: Queue, annotator: User, desk: Desk) -> list[QuerySet[Slot]]:
     open_to_all = free
     if queue.kind == Kind.ADJUDICATE:  # nobody settles a disagreement that is their own
         open_to_all = free.exclude(Exists(_judged(annotator).filter(task=OuterRef("task__adjudicates"))))
-    elif is_doubted:  # a second opinion is somebody else's
+    elif desk.is_doubted:  # a second opinion is somebody else's
+        own = Repeat.objects.filter(comparison__annotator=annotator, reward_model__isnull=False)
         open_to_all = free.exclude(Exists(own.filter(task=OuterRef("task"))))
     return lines + [open_to_all.filter(skill=skill, assignee=None) for skill in ("", *desk.skills)]
 
