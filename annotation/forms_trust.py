@@ -7,6 +7,8 @@ from typing import Any
 from django import forms
 
 from annotation.journal import SUBJECTS, Filter, recent_acts
+from annotation.models import Kind, Queue
+from annotation.staleness import Stale
 from studio.models import Project
 
 
@@ -60,3 +62,20 @@ class AskAgainForm(forms.Form):
 
     count = forms.IntegerField(label="Strongest", min_value=1, max_value=500, initial=20)
     overlap = forms.IntegerField(label="People each", min_value=1, max_value=9, initial=1)
+
+
+class RepeatStaleForm(forms.Form):
+    """Which groups of stale labels are asked for again, where, and of whom."""
+
+    groups = forms.MultipleChoiceField(
+        error_messages={"required": "Choose at least one group of labels."}, required=True
+    )
+    queue = forms.ModelChoiceField(
+        Queue.objects.none(), required=False, empty_label="Where they came from", label="Queue"
+    )
+    people = forms.ChoiceField(choices=[("anybody", "Anybody"), ("same", "Who made them")], initial="anybody")
+
+    def __init__(self, *args: Any, project: Project, groups: list[Stale], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["groups"].choices = [(group.key, group.key) for group in groups]
+        self.fields["queue"].queryset = project.queues.filter(is_open=True, kind__in=(Kind.RANK, Kind.DEMONSTRATE))

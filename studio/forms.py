@@ -82,9 +82,13 @@ class GuidelineForm(forms.ModelForm):
 
     class Meta:
         model = Guideline
-        fields = ["text", "change_note"]
-        labels = {"change_note": "What changed"}
-        help_texts = {"change_note": "One line for the history."}
+        fields = ["text", "change_note", "is_minor"]
+        labels = {"change_note": "What changed", "is_minor": "A minor change"}
+        help_texts = {
+            "change_note": "One line for the history.",
+            "is_minor": "Spelling, clearer words, one more example: what was judged before stays good. "
+            "Otherwise those judgements count as stale, and leads can ask for them again.",
+        }
 
 
 class ApiTokenForm(forms.Form):

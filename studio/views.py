@@ -14,7 +14,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from studio import memberships
-from studio.access import EXPERTS, OWNERS, may, member_required
+from studio.access import ENGINEERS, EXPERTS, OWNERS, may, member_required
 from studio.forms import ApiTokenForm, GuidelineForm, MemberForm, ProjectForm, RoleForm
 from studio.models import Guideline, Membership, Project, Role
 from studio.overview import overview
@@ -127,6 +127,7 @@ def guidelines(request: HttpRequest, project: Project) -> HttpResponse:
         "against": against,
         "newest": versions[0].version,
         "may_edit": may(request.membership, EXPERTS),
+        "is_lead": may(request.membership, ENGINEERS),
     }
     return render(request, "studio/guidelines.html", context)
 
@@ -144,7 +145,9 @@ def edit_guidelines(request: HttpRequest, project: Project) -> HttpResponse:
             form.add_error("text", "This is the version in force, word for word. Change something, then publish.")
         else:
             try:
-                published = Guideline.publish(project, data["text"], request.user, data["change_note"], data["after"])
+                published = Guideline.publish(
+                    project, data["text"], request.user, data["change_note"], data["after"], data["is_minor"]
+                )
             except ValueError as error:
                 return _guideline_conflict(request, project, form, str(error))
             messages.success(request, f"Version {published.version} is in force.")
