@@ -16,6 +16,11 @@ from studio.runs.models import Artifact, Run
 User = settings.AUTH_USER_MODEL
 
 
+def second_look_index(name: str) -> models.Index:
+    """The few labels that want a second look, so that nobody reads all the others to find them."""
+    return models.Index(fields=["-created_at"], name=name, condition=~Q(second_look=""))
+
+
 class Label(models.Model):
     """What demonstrations and comparisons share."""
 
@@ -69,6 +74,7 @@ class Demonstration(Label):
 
     class Meta(Label.Meta):
         abstract = False
+        indexes = [second_look_index("demonstration_second_look")]
 
     def __str__(self) -> str:
         return f"Demonstration {self.pk}"
@@ -99,7 +105,7 @@ class Comparison(Label):
 
     class Meta(Label.Meta):
         abstract = False
-        indexes = [models.Index(fields=["review", "prompt"])]
+        indexes = [models.Index(fields=["review", "prompt"]), second_look_index("comparison_second_look")]
 
     def __str__(self) -> str:
         return f"Comparison {self.pk}"
