@@ -58,6 +58,7 @@ def change(request: HttpRequest, project: Project, label_id: int, kind: str) -> 
         else:
             messages.success(request, "Changed. What it said before is kept." if changed else "Nothing was different.")
             return redirect(back)
+    label.claim.guideline = project.guideline  # what it is looked at with now
     context = {
         "project": project, "claim": label.claim, "queue": label.claim.task.queue, "prompt": label.prompt,
         "form": form, "instrument": form.instrument, "editing": label, "back": back,
