@@ -213,9 +213,10 @@ def write(reply: Reply, server: Server) -> Iterator[dict[str, Any]]:
             if words:
                 yield {"text": words}
     except (ValueError, client.ServerUnavailable) as problem:
-        state = State.CUT if text.strip() else State.FAILED
-        finish_reason, error = "cut" if text.strip() else "", str(problem)
+        state, finish_reason, error = State.CUT, "cut", str(problem)
     finally:
+        if state == State.CUT and not text.strip():
+            state, finish_reason = State.FAILED, ""
         Reply.objects.filter(pk=reply.pk, state=State.WRITING).update(
             state=state, text=text, finish_reason=finish_reason, error=error[:300], tokens=tokens,
             seconds=time.monotonic() - started, saved_at=timezone.now(),

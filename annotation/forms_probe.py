@@ -62,7 +62,7 @@ class ChatForm(forms.Form):
 class MessageForm(forms.Form):
     text = forms.CharField(
         max_length=LONGEST_MESSAGE, label="Message",
-        widget=forms.Textarea(attrs={"rows": 3, "placeholder": "Write a message …", "data-key": "w"}),
+        widget=forms.Textarea(attrs={"rows": 2, "placeholder": "Write a message …", "data-key": "w"}),
     )  # fmt: skip
     chosen = forms.ChoiceField(choices=[("", ""), ("a", "Left"), ("b", "Right")], required=False)
 

@@ -47,7 +47,9 @@ def assign(
             project=project, failure_class=failure_class, model=model, wanted=wanted, created_by=lead,
             instructions=instructions.strip(), assignee=assignee,
         )  # fmt: skip
-        journal.record(project, lead, "probe assigned", failure_class, person=assignee, probe=probe.pk, model=model.pk)
+        journal.record(
+            project, lead, "probe assigned", failure_class, person=assignee, probe=probe.pk, model=model.name
+        )
     return probe
 
 

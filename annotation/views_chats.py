@@ -13,12 +13,14 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from annotation import chat_labels, chats, probe
+from annotation.failure_labels import prompts_like, suggested_prompts
 from annotation.forms_failures import FailureExampleForm
 from annotation.forms_probe import ChatDemonstrationForm, ChatForm, ConcludeForm, MessageForm, VoteForm
 from annotation.models import Chat, FailureClass, FailureExample, Prompt, Reply, Turn
 from studio.access import ENGINEERS, EXPERTS, may, member_required
 from studio.models import Project, User
 
+TRIES = 8  # prompts offered in a probe
 WAITING, WRITING = Reply.State.WAITING, Reply.State.WRITING
 
 
@@ -140,7 +142,12 @@ def _probe_context(found: Chat, user: User) -> dict[str, Any]:
         return {"probe": None}
     examples = probe.examples_of(work).select_related("prompt")
     is_open = work.status == work.Status.OPEN and work.assignee_id == user.pk
-    return {"probe": work, "examples": list(examples), "conclude_form": ConcludeForm(), "is_open": is_open}
+    context = {"probe": work, "examples": list(examples), "conclude_form": ConcludeForm(), "is_open": is_open}
+    if is_open:
+        failed, alike = prompts_like(work.failure_class)
+        texts = [*suggested_prompts(work.failure_class), *(prompt.text for prompt in (*alike, *failed))]
+        context["tries"] = list(dict.fromkeys(texts))[:TRIES]
+    return context
 
 
 # What the page's script asks for
@@ -277,8 +284,8 @@ def file_reply(request: HttpRequest, project: Project, reply_id: int) -> HttpRes
         except ValueError as error:
             form.add_error(None, str(error))
     context = {
-        "project": project, "completion": reply, "form": form, "filed": filed, "action": request.path, "turn": reply.turn_id,
-        **(_probe_context(reply.turn.chat, request.user) if filed else {}),
+        "project": project, "completion": reply, "form": form, "filed": filed, "action": request.path,
+        "turn": reply.turn_id, **(_probe_context(reply.turn.chat, request.user) if filed else {}),
     }  # fmt: skip
     return render(request, "annotation/_file_failure.html", context, status=422 if form.errors else 200)
 

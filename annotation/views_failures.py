@@ -100,7 +100,7 @@ def _show_class(request: HttpRequest, project: Project, found: FailureClass, for
     entries = list(history_of(found)[:HISTORY])
     for entry in entries:
         before, after = entry.detail.get("before") or {}, entry.detail.get("after") or {}
-        entry.changes = [(name.replace("_", " "), before[name], after.get(name)) for name in before]
+        entry.changes = [(name.replace("_", " "), _line(before[name]), _line(after.get(name))) for name in before]
         entry.facts = [] if entry.changes else facts(entry)
     failed, alike = prompts_like(found)
     context = {
@@ -120,6 +120,10 @@ def _show_class(request: HttpRequest, project: Project, found: FailureClass, for
         "alike": alike,
     }
     return render(request, "annotation/failure_class.html", context, status=422 if form.errors else 200)
+
+
+def _line(value: Any) -> Any:
+    return " · ".join(value) if isinstance(value, list) else value
 
 
 @require_http_methods(["GET", "POST"])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from annotation.failures import add_class, add_example, set_status
-from annotation.models import FailureClass, FailureExample, FailureStatus
+from annotation.merging import merge
+from annotation.models import FailureClass, FailureExample, FailureMerge, FailureStatus
 
 URL = "/projects/helpdesk/failure-classes/"
 
@@ -166,3 +167,109 @@ class TestWithdrawExample:
         assert client_for(sme).post(self.url(theirs), {"reason": "Mine"}).status_code == 403
         assert client_for(annotator).post(self.url(theirs), {"reason": "Mine"}).status_code == 403
         assert client_for(engineer).get(self.url(theirs)).status_code == 405
+
+
+class TestEdit:
+    def test_changes_and_history(self, client_for, sme, engineer, rambles):
+        data = {
+            "name": "Rambles on", "description": "Ends late.", "severity": 2, "owner": engineer.pk,
+            "suggested_prompts": "What is len?\n\nExplain lists.",
+        }  # fmt: skip
+        seen = client_for(sme).post(f"{URL}{rambles.pk}/edit/", data, follow=True).text
+        for part in ("Rambles on", "Owned by engineer", "What is len?", "<del>Never **ends**.</del>"):
+            assert part in seen
+        assert "What is len?\nExplain lists." in client_for(sme).get(f"{URL}{rambles.pk}/edit/").text
+
+    def test_bad_input(self, client_for, sme, annotator, rambles):
+        add_class(rambles.project, "Invents", sme)
+        for change in ({"name": "invents"}, {"name": ""}, {"severity": 9}, {"owner": annotator.pk}):
+            data = {"name": "Rambles", "severity": 3} | change
+            assert client_for(sme).post(f"{URL}{rambles.pk}/edit/", data).status_code == 422
+
+    def test_wrong_role_and_method(self, client_for, sme, annotator, rambles):
+        assert client_for(annotator).get(f"{URL}{rambles.pk}/edit/").status_code == 403
+        assert client_for(sme).put(f"{URL}{rambles.pk}/edit/").status_code == 405
+
+
+class TestMerge:
+    def test_merges_and_takes_back(self, client_for, engineer, sme, example):
+        rambles = example.failure_class
+        target = add_class(rambles.project, "Goes on", sme)
+        answer = client_for(engineer).post(
+            f"{URL}{rambles.pk}/merge/", {"target": target.pk, "reason": "Same"}, follow=True
+        )
+        assert "1 example moved" in answer.text and "Merged into this" in answer.text
+        old = client_for(sme).get(f"{URL}{rambles.pk}/").text
+        assert "Merged into" in old and "File an example" not in old
+        assert "Rambles" not in client_for(sme).get(URL).text
+        assert "merged into Goes on" in client_for(sme).get(f"{URL}?merged=on").text
+        url = f"{URL}merges/{FailureMerge.objects.get().pk}/undo/"
+        assert "of its own again, with 1 example" in client_for(engineer).post(url, follow=True).text
+        assert "taken back already" in client_for(engineer).post(url, follow=True).text
+
+    def test_bad_input(self, client_for, engineer, rambles):
+        for target in ("", 999, rambles.pk):
+            assert client_for(engineer).post(f"{URL}{rambles.pk}/merge/", {"target": target}).status_code == 422
+        assert not FailureMerge.objects.exists()
+
+    def test_wrong_role_and_method(self, client_for, engineer, annotator, sme, rambles):
+        theirs = add_class(rambles.project, "Of engineers", engineer)
+        assert client_for(sme).get(f"{URL}{theirs.pk}/merge/").status_code == 403  # not its owner
+        assert client_for(sme).get(f"{URL}{rambles.pk}/merge/").status_code == 200
+        assert client_for(annotator).get(f"{URL}{rambles.pk}/merge/").status_code == 403
+        assert client_for(sme).put(f"{URL}{rambles.pk}/merge/").status_code == 405
+        done = merge(theirs, rambles, engineer)
+        assert client_for(sme).post(f"{URL}merges/{done.pk}/undo/").status_code == 403
+        assert client_for(engineer).get(f"{URL}merges/{done.pk}/undo/").status_code == 405
+
+
+class TestUse:
+    def test_a_demonstration_and_a_comparison(self, client_for, sme, example):
+        url = f"{URL}examples/{example.pk}/use/"
+        for kind in ("demonstration", "comparison"):
+            seen = client_for(sme).post(url, {"kind": kind}, follow=True).text
+            assert f"{kind.capitalize()} 1 is made of it." in seen
+        seen = client_for(sme).get(f"{URL}{example.failure_class_id}/").text
+        assert "Demonstration 1" in seen and "Comparison 1" in seen and "Make a" not in seen
+
+    def test_held_out_prompts_are_named(self, client_for, sme, rambles, answers):
+        held_out = add_example(rambles, answers[5][0], sme, correction="Use reverse().")
+        seen = client_for(sme).post(f"{URL}examples/{held_out.pk}/use/", {"kind": "comparison"}, follow=True).text
+        assert "will never train a model" in seen
+
+    def test_bad_input(self, client_for, sme, example):
+        url = f"{URL}examples/{example.pk}/use/"
+        assert client_for(sme).post(url, {"kind": "poem"}).status_code == 404
+        client_for(sme).post(url, {"kind": "comparison"})
+        assert "already" in client_for(sme).post(url, {"kind": "comparison"}, follow=True).text
+
+    def test_wrong_role_and_method(self, client_for, annotator, sme, example):
+        url = f"{URL}examples/{example.pk}/use/"
+        assert client_for(annotator).post(url, {"kind": "comparison"}).status_code == 403
+        assert client_for(sme).get(url).status_code == 405
+
+
+class TestDialog:
+    """Asked for by htmx, the last step of filing is the content of a dialog."""
+
+    def test_form_errors_and_success(self, client_for, sme, example, answers):
+        browser = client_for(sme)
+        url = f"{URL}file/?completion={answers[1][0].pk}"
+        asked = {"headers": {"HX-Request": "true"}}
+        assert "<html" not in browser.get(url, **asked).text
+        assert "Choose a class" in browser.post(url, {"correction": "No."}, **asked).text
+        seen = browser.post(url, {"correction": "No.", "name": "Invents"}, **asked).text
+        assert "Filed under" in seen and FailureClass.objects.filter(name="Invents").exists()
+
+
+def test_filters_and_few_queries(client_for, sme, engineer, example, answers, django_assert_max_num_queries):
+    rambles = example.failure_class
+    set_status(rambles, answers[0][0].model, "fixed", engineer)
+    add_class(rambles.project, "Invents", sme, severity=1)
+    browser = client_for(engineer)
+    with django_assert_max_num_queries(15):
+        assert "Invents" not in browser.get(f"{URL}?q=use way&severity=3&owner={sme.pk}&state=fixed").text
+    assert "No class like that" in browser.get(f"{URL}?state=regressed").text
+    assert browser.get(f"{URL}?severity=x&owner=y&state=z&page=w").status_code == 200
+    with django_assert_max_num_queries(15):
+        browser.get(f"{URL}{rambles.pk}/")

@@ -123,6 +123,12 @@ document.addEventListener("click", async (event) => {
     await post(card.dataset.stopUrl);
     if (!streams.has(card.id)) await refresh(card.closest("[data-turn]"), card.id);
   }
+  const idea = event.target.closest("[data-tries]");
+  if (idea) {
+    const message = document.querySelector("#say textarea");
+    message.value = idea.dataset.tries;
+    message.focus();
+  }
   const wake = event.target.closest("[data-wake]");
   if (wake) { wake.remove(); await post(chat.dataset.servers); }
 });
@@ -130,5 +136,6 @@ document.addEventListener("htmx:afterSwap", (event) => {
   const done = event.detail.target.querySelector?.("[data-refreshes]");
   if (done) refresh(document.getElementById(done.dataset.refreshes));
 });
+if (!location.hash) [...chat.querySelectorAll("[data-turn]")].slice(1).at(-1)?.scrollIntoView();
 document.addEventListener("htmx:afterSettle", () => { asleep = true; run(); });
 run();
