@@ -67,9 +67,8 @@ def why_not_linked(queue: Queue) -> str:
 
 
 def linkable(project: Project) -> QuerySet[Queue]:
-    """The project's queues that could be linked now."""
-    linked = LabelStudioLink.objects.filter(queue=OuterRef("pk"), is_active=True)
-    return project.queues.filter(~Exists(linked), kind__in=KINDS, skill="", people=None)
+    """The project's queues that could be linked now and never were."""
+    return project.queues.filter(label_studio_link=None, kind__in=KINDS, skill="", people=None)
 
 
 def unlink(link: LabelStudioLink, user: User) -> int:
@@ -121,7 +120,7 @@ def wanted_overlap(link: LabelStudioLink) -> dict[int, int]:
 
 
 def counts(links: list[LabelStudioLink]) -> dict[int, dict[str, int]]:
-    """For each link id: tasks sent, places still away, annotations taken, refused and skipped. Four queries."""
+    """For each link id: tasks sent, places still away, annotations taken, refused and skipped. Three queries."""
     found = {link.pk: dict.fromkeys(("tasks", "away", "taken", "refused", "skipped"), 0) for link in links}
 
     def add(name: str, rows: QuerySet) -> None:
@@ -138,7 +137,7 @@ def counts(links: list[LabelStudioLink]) -> dict[int, dict[str, int]]:
     for row in pulled.annotate(
         taken=Count("pk", filter=is_label),
         skipped=Count("pk", filter=~is_label & Q(claim__isnull=False)),
-        refused=Count("pk", filter=Q(claim__isnull=True)),
+        refused=Count("pk", filter=~Q(refused="") & Q(deleted=False)),
     ):
         found[row.pop("link")].update(row)
     return found
@@ -149,6 +148,11 @@ def counts(links: list[LabelStudioLink]) -> dict[int, dict[str, int]]:
 
 def _idle() -> Q:
     return Q(act="") | Q(heartbeat_at__lt=timezone.now() - SILENCE)
+
+
+def is_busy(link: LabelStudioLink) -> bool:
+    """Whether a push or pull is at work, as far as anybody knows."""
+    return bool(link.act) and (link.heartbeat_at is None or link.heartbeat_at > timezone.now() - SILENCE)
 
 
 def begin(link: LabelStudioLink, act: str) -> bool:
