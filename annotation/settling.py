@@ -141,10 +141,13 @@ def disputes(measured: Sequence[Measured]) -> list[Dispute]:
 
 
 @transaction.atomic
-def send_to_adjudication(project: Project, tasks: Sequence[int], by: User, *, priority: int = 0) -> list[Task]:
+def send_to_adjudication(
+    project: Project, tasks: Sequence[int], by: User, *, priority: int = 0, at_least: int = 2
+) -> list[Task]:
     """One task to settle each of these, in the project's queue for it; the answers will be shuffled anew.
 
-    Raises ValueError when a task is not one that people judged twice, or is being settled already.
+    `at_least` says how many judgements a task must have: one, where its own maker doubts it. Raises ValueError when a
+    task has fewer, or is being settled already.
     """
     if not tasks:
         raise ValueError("Choose at least one task to send to adjudication.")
@@ -152,7 +155,7 @@ def send_to_adjudication(project: Project, tasks: Sequence[int], by: User, *, pr
         task.pk: task
         for task in Task.objects.filter(pk__in=set(tasks), queue__project=project, queue__kind=Kind.RANK, gold=None)
         .annotate(judgements=Count("comparisons", filter=Q(comparisons__withdrawn_at=None)))
-        .filter(judgements__gte=2)
+        .filter(judgements__gte=at_least)
         .select_related("prompt", "round")
     }
     missing = set(tasks) - set(found)

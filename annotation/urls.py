@@ -21,6 +21,7 @@ from annotation import (
     views_prompts,
     views_quality,
     views_reviews,
+    views_second_looks,
     views_staleness,
     views_work,
 )
@@ -134,4 +135,6 @@ urlpatterns = [
     path("exchange/exports/", views_exports.exports, name="exports"),
     path("exchange/exports/labels/", views_exports.export_all_labels, name="export-labels"),
     path("exchange/exports/<int:artifact_id>/<slug:format>/", views_exports.export_artifact, name="export-dataset"),
+    path("quality/second-looks/", views_second_looks.looks, name="second-looks"),
+    path("quality/second-looks/<slug:kind>/<int:label_id>/", views_second_looks.look, name="second-look"),
 ]
