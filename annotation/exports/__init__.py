@@ -1,0 +1,1 @@
+"""Take data out: frozen datasets in the formats of other tools, and every label as it was given."""
