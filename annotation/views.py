@@ -13,11 +13,11 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods
 
 from annotation import queue
-from annotation.models import Claim, Queue
+from annotation.models import Claim, Kind, Queue
 from annotation.progress import MANY, progress_of, waiting_for
 from annotation.standing import MayNotWork, standing_of, trial_of
-from studio.access import ENGINEERS, may, member_required
-from studio.models import Guideline, Project, User
+from studio.access import ENGINEERS, EXPERTS, may, member_required
+from studio.models import Guideline, Membership, Project, User
 
 RECENT = 10
 
@@ -25,7 +25,7 @@ RECENT = 10
 @require_GET
 @member_required()
 def home(request: HttpRequest, project: Project) -> HttpResponse:
-    queues = _queues(project, request.user)
+    queues = _queues(project, request.membership)
     context = {
         "project": project,
         "queues": queues,
@@ -40,9 +40,10 @@ def home(request: HttpRequest, project: Project) -> HttpResponse:
     return render(request, "annotation/home.html", context)
 
 
-def _queues(project: Project, user: User) -> list[dict[str, Any]]:
-    """The open queues, those with work for the user first; five queries."""
-    found = list(project.queues.filter(is_open=True))
+def _queues(project: Project, membership: Membership) -> list[dict[str, Any]]:
+    """The open queues that are for this member, those with work for them first; five queries."""
+    user, is_open = membership.user, project.queues.filter(is_open=True)
+    found = list(is_open if may(membership, EXPERTS) else is_open.exclude(kind=Kind.ADJUDICATE))
     waiting = waiting_for(found, user)
     live = Claim.objects.filter(annotator=user, task__queue__in=found, status=Claim.Status.LIVE).order_by()
     begun = set(live.values_list("task__queue", flat=True))

@@ -18,12 +18,12 @@ from annotation.views_journal import facts
 from studio.access import ENGINEERS, member_required
 from studio.models import Project, User
 
-HABITS = (  # field of Habits, what it is called, what it means, what somebody without a lean would have
-    ("longer", "Prefers the longer", "pairs in which the longer answer won", 0.5),
-    ("first", "Prefers the first shown", "pairs in which the answer shown first won", 0.5),
-    ("ties", "Ties", "pairs that were called equal", None),
-    ("unchanged", "Order left as shown", "rankings handed in in the order in which they were shown", None),
-    ("hasty", "Hasty", "rankings made much faster than people here do", None),
+HABITS = (  # field of Habits, what it is called, what it means, whether less than the others is worth a look, too
+    ("longer", "Prefers the longer", "pairs in which the longer answer won", True),
+    ("first", "Prefers the first shown", "pairs in which the answer shown first won", True),
+    ("ties", "Ties", "pairs that were called equal", True),
+    ("unchanged", "Order left as shown", "rankings handed in in the order in which they were shown", False),
+    ("hasty", "Hasty", "rankings made much faster than people here do", False),
 )
 ACTIONS = (  # standing, button, what follows from it
     (Standing.Status.WARNED, "Warn", "They read the reason and go on working."),
@@ -35,6 +35,7 @@ ACTIONS = (  # standing, button, what follows from it
     (Standing.Status.ACTIVE, "Reactivate", "They work as before; thresholds count only what follows."),
 )  # fmt: skip
 GOLD_SHOWN = 30
+CHART = 480  # units of a bar chart's width
 
 
 @require_GET
@@ -53,15 +54,16 @@ def people(request: HttpRequest, project: Project) -> HttpResponse:
 
 
 def habit_rows(habits: Habits, everybody: Habits | None) -> list[dict[str, Any]]:
-    """Each habit with its interval, the project's, and whether the two have nothing in common."""
+    """Each habit with its interval, the project's, and whether the two differ in a way that is worth a look."""
     rows = []
-    for name, label, help_text, neutral in HABITS:
+    for name, label, help_text, either_way in HABITS:
         own: Interval | None = getattr(habits, name)
         all_of_us: Interval | None = getattr(everybody, name) if everybody else None
         rows.append(
             {
                 "name": name, "label": label, "help": help_text, "own": own, "everybody": all_of_us,
-                "reference": all_of_us.value if all_of_us else neutral, "differs": differs(own, all_of_us),
+                "reference": all_of_us.value if all_of_us else None,
+                "differs": differs(own, all_of_us) and (either_way or own.value > all_of_us.value),  # type: ignore[union-attr]
             }
         )  # fmt: skip
     return rows
@@ -102,16 +104,17 @@ def _portrait_context(project: Project, found: Portrait) -> dict[str, Any]:
 
 
 def bars(counts: list[tuple[str, int]]) -> dict[str, Any]:
-    """Geometry of a bar chart in a box of 40 units a bar by 100: for `annotation/_bars.html`."""
+    """Geometry of a bar chart in a box of 480 by 110 units: for `annotation/_bars.html`."""
     top = max((n for _, n in counts), default=0) or 1
+    each = CHART / max(len(counts), 1)
     drawn = []
     for i, (label, n) in enumerate(counts):
-        height = 72 * n / top
+        height = 78 * n / top
         drawn.append(
-            {"label": label, "count": n, "x": 40 * i + 4, "middle": 40 * i + 20, "height": height, "y": 82 - height,
-             "above": 79.5 - height}
+            {"label": label, "count": n, "x": each * (i + 0.1), "middle": each * (i + 0.5), "width": each * 0.8,
+             "height": height, "y": 92 - height, "above": 89 - height}
         )  # fmt: skip
-    return {"width": 40 * len(counts), "drawn": drawn}
+    return {"width": CHART, "drawn": drawn}
 
 
 def _find_person(project: Project, user_id: int) -> User:
