@@ -23,6 +23,7 @@ from annotation import (
     views_reviews,
     views_second_looks,
     views_staleness,
+    views_vendors,
     views_work,
 )
 
@@ -113,6 +114,13 @@ urlpatterns = [
     path("exchange/imports/<int:batch_id>/", views_imports.one_import, name="import"),
     path("exchange/imports/<int:batch_id>/cancel/", views_imports.cancel_import, name="cancel-import"),
     path("exchange/imports/<int:batch_id>/undo/", views_imports.undo_import, name="undo-import"),
+    path("exchange/vendors/", views_vendors.vendor_batches, name="vendors"),
+    path("exchange/vendors/new/", views_vendors.new_vendor_batch, name="new-vendor"),
+    path("exchange/vendors/<int:batch_id>/", views_vendors.vendor_batch, name="vendor"),
+    path("exchange/vendors/<int:batch_id>/file/", views_vendors.download_vendor_batch, name="download-vendor"),
+    path("exchange/vendors/<int:batch_id>/return/", views_vendors.return_vendor_batch, name="return-vendor"),
+    path("exchange/vendors/<int:batch_id>/decide/", views_vendors.decide_vendor_batch, name="decide-vendor"),
+    path("exchange/vendors/<int:batch_id>/recall/", views_vendors.recall_vendor_batch, name="recall-vendor"),
     path("quality/", views_quality.people, name="quality"),
     path("quality/me/", views_quality.me, name="me"),
     path("quality/people/<int:user_id>/", views_quality.person, name="person"),

@@ -111,6 +111,11 @@ def _read_lines(file: BinaryIO) -> Iterator[Record]:
             yield _decoded(number, line)
 
 
+def read_lines(content: bytes) -> Iterator[Record]:
+    """The records of a JSONL file that is in memory."""
+    return _read_lines(io.BytesIO(content))
+
+
 def _decoded(number: int, line: bytes) -> Record:
     try:
         return Record(number, _DECODER.decode(line.decode("utf8")))
