@@ -208,7 +208,7 @@ def test_skip_asks_for_a_reason_and_goes_on(page_for, annotator, rank_queue):
     claim = open_task(page, rank_queue, annotator)
     page.keyboard.press("s")
     page.get_by_label("Reason").fill("Not my subject")
-    page.get_by_role("dialog").get_by_role("button", name="Skip", exact=True).click()
+    page.get_by_role("dialog").get_by_role("button", name="To others").click()
     page.wait_for_url(lambda url: not url.endswith(f"/work/{claim.pk}/"))
     claim.refresh_from_db()
     assert (claim.skip, claim.reason) == ("others", "Not my subject")
