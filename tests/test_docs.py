@@ -52,8 +52,8 @@ def test_every_relative_link_and_image_leads_somewhere(page):
 @each_page
 def test_every_command_exists(page):
     text = read(page)
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    for target in re.findall(r"(?:`|^ {4})make ([a-z]+)", text, re.MULTILINE):
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for target in re.findall(r"(?:`|^ {4})make ([a-z-]+)", text, re.MULTILINE):
         assert target in targets, f"{page.name}: the Makefile has no target '{target}'"
     for command in re.findall(r"manage\.py ([a-z]\w+)", text):
         assert command in get_commands(), f"{page.name}: there is no command 'manage.py {command}'"
