@@ -14,7 +14,7 @@ from itertools import groupby
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery
 
 from annotation.journal import record
 from annotation.models import Comparison, Completion, Demonstration, Kind, Queue, Repeat
@@ -57,14 +57,12 @@ def decisive_version(project: Project) -> Guideline | None:
     return project.guidelines.filter(is_minor=False).order_by("-version").first()
 
 
-def made_stale_by(label: Comparison | Demonstration) -> Guideline | None:
-    """The first version that made this label stale."""
-    if label.guideline is None:
-        return None
+def stale_since() -> Subquery:
+    """An expression on labels: the number of the first version that made each stale."""
     later = Guideline.objects.filter(
-        project=label.guideline.project_id, is_minor=False, version__gt=label.guideline.version
+        project=OuterRef("guideline__project"), is_minor=False, version__gt=OuterRef("guideline__version")
     )
-    return later.order_by("version").first()
+    return Subquery(later.order_by("version").values("version")[:1])
 
 
 def stale_labels(project: Project, kind: str, guideline: Guideline) -> QuerySet[Any]:

@@ -20,6 +20,7 @@ from annotation.forms import containing
 from annotation.journal import history_of
 from annotation.lineage import datasets_using, models_using
 from annotation.models import Comparison, Completion, Demonstration
+from annotation.staleness import stale_since
 from annotation.standing import is_shut_out
 from annotation.submit import FLAGS
 from annotation.views_journal import facts
@@ -135,6 +136,7 @@ def demonstration(request: HttpRequest, project: Project, label_id: int) -> Http
 
 
 def _find(membership: Membership, labels: QuerySet[Any], label_id: int) -> Any:
+    labels = labels.annotate(is_shut_out=is_shut_out(membership.project), stale_since=stale_since())
     label = get_object_or_404(labels, pk=label_id, prompt__project=membership.project)
     if label.annotator_id != membership.user_id and not may(membership, EXPERTS):
         raise PermissionDenied("You may look at your own judgements only.")
@@ -152,7 +154,8 @@ def _detail(request: HttpRequest, project: Project, label: Any, extra: dict[str,
         "may_withdraw": may_withdraw(request.membership, label) and not label.is_withdrawn,
         "datasets": datasets_using(label) if expert else [],
         "models": models_using(label) if expert else [],
-        "is_shut_out": type(label).objects.filter(is_shut_out(project), pk=label.pk).exists(),
+        "is_shut_out": label.is_shut_out,
+        "stale_since": label.stale_since,
         **_history(request.membership, label),
         **second_thoughts(label, request.user),
         **extra,

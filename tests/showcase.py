@@ -10,12 +10,13 @@ from typing import Any
 
 from django.utils import timezone
 
-from annotation import probe, queue, submit
+from annotation import effects, probe, queue, scoring, submit
 from annotation.datasets import freeze_demonstrations
 from annotation.failures import add_class, add_example, set_status
 from annotation.merging import merge
-from annotation.models import Chat, Completion, Kind, Reply, Split, Turn
+from annotation.models import Chat, Comparison, Completion, Demonstration, Kind, Reply, Split, Turn
 from annotation.prompts import import_prompts
+from annotation.withdraw import withdraw
 from evaluation import rounds
 from evaluation.demo.accounts import prompt_rows
 from evaluation.demo.content import DemoContent, load_content
@@ -45,6 +46,7 @@ def build_showcase() -> Project:
     project.refresh_from_db()
     _round(project, people)
     _failures(project, people, base)
+    _doubts(project, people)
     _evaluate(project, people["engineer"], [base, sft])
     _unfinished_runs(project, people["engineer"], base, demonstrations)
     return project
@@ -116,6 +118,20 @@ def _failures(project: Project, people: dict[str, User], base: Artifact) -> None
     Reply.objects.create(
         turn=turn, side="a", state="done", text="Call `items.reverse()`.", finish_reason="stop", tokens=6
     )
+
+
+def _doubts(project: Project, people: dict[str, User]) -> None:
+    """Scores of the reward model, one dispute sent on; a label to look at again; guidelines that made labels stale."""
+    reward_model = project.artifacts.get(kind="reward_model")
+    finish(scoring.request_scores(project, reward_model, people["engineer"]))
+    disputed = effects.effects_of(reward_model).disputed
+    if disputed:
+        effects.ask_again(reward_model, [disputed[0].pk], people["engineer"])
+    for label in (Comparison.objects.first(), Demonstration.objects.first()):
+        type(label).objects.filter(pk=label.pk).update(second_look="I am not sure that the call exists in 3.11.")
+    newest = project.guideline
+    Guideline.publish(project, newest.text + "\n\nSay why.\n", people["owner"], "Ask for reasons")
+    withdraw(Comparison.objects.all()[1], people["engineer"], "Both answers were cut off.")
 
 
 def _evaluate(project: Project, user: User, models: list[Artifact]) -> None:
@@ -190,6 +206,8 @@ def _write_output(directory: RunDirectory, role: str, kind: str) -> dict[str, An
         rows = list(_completions(directory))
         (path / "completions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         return {"count": len(rows)}
+    if role == "scores":
+        return _write_scores(directory, path)
     if kind == "report":
         return _write_report(directory, path)
     (path / "file.txt").write_text("content\n")
@@ -212,6 +230,18 @@ def _completions(directory: RunDirectory) -> Any:
                     "finish_reason": "stop", "tokens": 14, "temperature": 1.0, "top_p": 1.0, "max_tokens": 48,
                     "seed": 0, "sample": sample,
                 }  # fmt: skip
+
+
+def _write_scores(directory: RunDirectory, path: Any) -> dict[str, Any]:
+    """A reward model that likes short answers, and not quite all of them alike."""
+    rows = []
+    for split in ("train", "test"):
+        for line in (directory.input("dataset") / f"{split}.jsonl").read_text().splitlines():
+            row = json.loads(line)
+            pk = row["completion_id"]
+            rows.append({"completion_id": pk, "score": -len(row["completion"][0]["content"]) / 40 + pk % 7 / 3})
+    (path / "scores.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return {"name": "Scores", "type": "scores", "counts": {"scores": len(rows)}}
 
 
 def _write_report(directory: RunDirectory, path: Any) -> dict[str, Any]:

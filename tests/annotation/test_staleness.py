@@ -45,7 +45,8 @@ class TestWhatIsStale:
         assert groups(project) == [] and staleness.decisive_version(project).version == 1
         publish(project, owner, "Other rules")
         assert groups(project) == [("comparison", 1, 3, 0), ("demonstration", 1, 1, 0)]
-        assert staleness.made_stale_by(judged[0]).version == 3  # the second was minor
+        since = Comparison.objects.annotate(since=staleness.stale_since()).values_list("since", flat=True)
+        assert set(since) == {3}  # the second was minor
         publish(project, owner, "Spelling again", minor=True)
         assert groups(project) == [("comparison", 1, 3, 0), ("demonstration", 1, 1, 0)]
 
@@ -128,6 +129,11 @@ class TestPage:
         said = client.post(URL, {"groups": [key], "people": "anybody"}, follow=True).text
         assert "3 labels will be asked for again, in 2 tasks" in said
         assert URL in client.get("/projects/helpdesk/guidelines/").text
+
+    def test_a_labels_page_says_since_when_it_is_stale(self, project, judged, owner, sme, client_for):
+        publish(project, owner, "Other rules")
+        page = client_for(sme).get(f"/projects/helpdesk/comparisons/{judged[0].pk}/").text
+        assert "since version 2" in page and "?version=2&amp;against=1" in page
 
     def test_without_guidelines(self, project, engineer, client_for):
         assert "No guidelines yet" in client_for(engineer).get(URL).text
