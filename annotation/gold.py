@@ -146,7 +146,7 @@ def after_submit(claim: Claim, label: Comparison | Demonstration) -> GoldFeedbac
     A person's standing changes here when the queue's thresholds say so. Sent again after an undo: where the right
     order was shown the first answer stays, else the last one counts.
     """
-    gold = Gold.objects.filter(task=claim.task_id).first()
+    gold = getattr(claim.task, "gold", None)
     if gold is None or not isinstance(label, Comparison):
         return None
     queue = claim.task.queue
@@ -169,6 +169,8 @@ def after_submit(claim: Claim, label: Comparison | Demonstration) -> GoldFeedbac
 
 def feedback(claim: Claim) -> GoldFeedback | None:
     """What to tell after this submitted claim; None for real work and for silent gold."""
+    if getattr(claim.task, "gold", None) is None:  # known without a query where the claim was read with its task's gold
+        return None
     result = GoldResult.objects.filter(claim=claim).select_related("gold").first()
     queue = claim.task.queue
     if result is None or not (queue.gold_feedback or result.is_calibration):

@@ -10,8 +10,10 @@ from studio.models import Project
 
 
 def instrument_of(project: Project | int) -> Instrument:
-    """The project's instrument; one with the defaults, not saved, where nobody has changed any. One query."""
-    project_id = project if isinstance(project, int) else project.pk
+    """The project's instrument; one with the defaults, not saved, where nobody has changed any. At most one query."""
+    if isinstance(project, Project):
+        return getattr(project, "instrument", None) or Instrument(project_id=project.pk)
+    project_id = project
     return Instrument.objects.filter(project=project_id).first() or Instrument(project_id=project_id)
 
 

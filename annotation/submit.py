@@ -172,7 +172,7 @@ def ranking_content(
         raise ValueError(f"Unknown flag '{min(unknown)}'. Flags: {', '.join(FLAGS)}.")
     _check_text("The rationale", rationale)
     check_ranking(
-        instrument_of(claim.task.prompt.project_id), tiers=tiers, unrankable=unrankable, strength=strength,
+        instrument_of(claim.task.queue.project), tiers=tiers, unrankable=unrankable, strength=strength,
         ratings=ratings, flags=flags, rationale=rationale,
     )  # fmt: skip
     return {
@@ -230,7 +230,8 @@ def _submit(
                 surplus = _finish_claim(claim, key, digest)
                 fields = {**_common_fields(claim, surplus), **extra}
                 label = (_renew(claim, content, fields) if attempt else None) or make(fields)
-                Draft.objects.filter(claim=claim).delete()
+                if getattr(claim, "draft", None) is not None:  # one that is saved meanwhile does no harm
+                    Draft.objects.filter(claim=claim).delete()
                 record(claim.task.prompt.project_id, claim.annotator, "submitted", label, **_detail(surplus))
                 after_submit(claim, label)
         except (IntegrityError, _Meanwhile):

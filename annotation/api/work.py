@@ -29,6 +29,8 @@ from annotation.api.schemas import (
 from annotation.models import Claim, Kind, Queue
 from annotation.standing import MayNotWork
 
+READ = ("task__prompt", "task__gold", "guideline", "draft")  # with a claim
+
 router = Router(tags=["work"])
 
 
@@ -46,7 +48,7 @@ def claim(request: HttpRequest, queue_id: int) -> Any:
     """Your next task, held for you until `expires_at`; the one you have begun comes first. 204: nothing for you now."""
     found = find_queue(request, queue_id)
     claimed = queue.claim_next(found, request.user)
-    return (204, None) if claimed is None else (200, read_claim(claimed.pk))
+    return (204, None) if claimed is None else (200, claim_out(claimed, queue.shown_answers(claimed)))
 
 
 @router.get("/claims/{claim_id}", auth=READ_OR_WORK, response={200: ClaimOut, **REFUSED})
@@ -89,7 +91,7 @@ def submit_claim(
     if body.next:
         try:
             claimed = queue.claim_next(mine.task.queue, request.user)
-            answer.next = None if claimed is None else read_claim(claimed.pk)
+            answer.next = None if claimed is None else claim_out(claimed, queue.shown_answers(claimed))
         except MayNotWork as refusal:
             answer.next_refused = str(refusal)
     if told := gold.feedback(mine):
@@ -122,12 +124,13 @@ def find_queue(request: HttpRequest, queue_id: int) -> Queue:
 def find_claim(request: HttpRequest, claim_id: int) -> Claim:
     """The caller's own claim in a project that they are still a member of."""
     mine = Claim.objects.filter(pk=claim_id, annotator=request.user, task__queue__project__members=request.user)
-    found = mine.select_related("task__queue", "task__prompt", "guideline", "annotator").first()
+    found = mine.select_related("task__queue__project__instrument", *READ).order_by().first()
     if found is None:
         raise Http404("There is no such claim of yours.")
+    found.annotator = request.user
     return found
 
 
 def read_claim(claim_id: int) -> ClaimOut:
-    found = Claim.objects.select_related("task__queue", "task__prompt", "guideline", "draft").get(pk=claim_id)
+    found = Claim.objects.select_related("task__queue", *READ).get(pk=claim_id)
     return claim_out(found, queue.shown_answers(found))
