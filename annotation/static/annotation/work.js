@@ -63,8 +63,11 @@ document.addEventListener("keydown", (event) => {
   }
 });
 for (const details of document.querySelectorAll("details.second-look")) {
-  const note = details.querySelector("input");
-  details.addEventListener("toggle", () => { if (details.open && !note.value) note.focus(); });
+  details.querySelector("summary").addEventListener("click", (event) => {
+    event.preventDefault(); // opened by itself, the field would take the cursor a moment too late
+    details.open = !details.open;
+    if (details.open) details.querySelector("input").focus();
+  });
 }
 
 /* ---- Characters written, against what the project asks for ---- */
