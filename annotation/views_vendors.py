@@ -35,7 +35,7 @@ def vendor_batches(request: HttpRequest, project: Project) -> HttpResponse:
     found = VendorBatch.objects.filter(project=project).select_related("queue", "created_by").annotate(
         places=Count("items", filter=Q(items__slot__isnull=False)),
     )  # fmt: skip
-    page = Paginator(found, PAGE).get_page(request.GET.get("page"))
+    page = Paginator(found.order_by("-id"), PAGE).get_page(request.GET.get("page"))
     context = {"project": project, "page": page, "can_start": bool(page.object_list) or _has_places(project)}
     return render(request, "annotation/vendors.html", context)
 
@@ -98,6 +98,9 @@ def download_vendor_batch(request: HttpRequest, project: Project, batch_id: int)
 @member_required(*ENGINEERS)
 def return_vendor_batch(request: HttpRequest, project: Project, batch_id: int) -> HttpResponse:
     batch = _find(project, batch_id)
+    if batch.status not in (Status.OUT, Status.RETURNED):
+        messages.error(request, "This batch is not waiting for a return any more.")
+        return redirect("annotation:vendor", project.slug, batch.pk)
     form = ReturnForm(request.POST, request.FILES)
     if form.is_valid():
         file = form.cleaned_data["file"]

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from annotation.imports import alpaca, columns, hh_rlhf, open_assistant
+from annotation.imports import alpaca, columns, hh_rlhf, label_studio, open_assistant
 from annotation.imports.containers import Record, read_records
 from annotation.imports.items import Item
 
@@ -47,6 +47,11 @@ FORMATS = {
             "alpaca", "Self-instruct and Alpaca", "Demonstrations: instruction and input are the prompt.",
             '{"instruction": "…", "input": "…", "output": "…"}',
             alpaca.is_instruction, alpaca.parse,
+        ),
+        Format(
+            "label_studio", "Label Studio", "Comparisons and demonstrations, of the JSON export.",
+            '[{"data": {"prompt": "…", "items": […]}, "annotations": [{"result": […]}]}]',
+            label_studio.is_task, label_studio.parse,
         ),
         Format(
             "columns", "Rows in TRL's columns", "Prompts, demonstrations or comparisons, by the columns of a row.",

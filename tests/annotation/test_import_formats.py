@@ -251,6 +251,30 @@ class TestPublishedFormats:
         ]  # fmt: skip
         assert problems == [(19, "'output' is empty or no text")]
 
+    def test_exports_of_label_studio(self, tmp_path):
+        """The shapes that its interface saves; see annotation/label_studio/formats.py."""
+        ranker = {"from_name": "tiers", "to_name": "answers", "type": "ranker",
+                  "value": {"ranker": {"_": [], "r1": ["o2"], "r2": ["o1", "o3"]}}}  # fmt: skip
+        pair = {"from_name": "preference", "to_name": "preference", "type": "pairwise", "value": {"selected": "right"}}
+        text = {"from_name": "answer", "to_name": "prompt", "type": "textarea", "value": {"text": ["Hi there"]}}
+        items = [{"id": f"o{n}", "title": f"Answer {n}", "body": f"Text {n}"} for n in (1, 2, 3)]
+        skipped = {"id": 9, "was_cancelled": True, "result": []}
+        done = {"id": 1, "completed_by": {"email": "a@b.c"}, "lead_time": 12.5}
+        tasks = [
+            {"data": {"prompt": "Rank?", "items": items}, "annotations": [done | {"result": [ranker]}, skipped]},
+            {"data": {"prompt": "Pair?", "answer_a": "A", "answer_b": "B"}, "annotations": [done | {"result": [pair]}]},
+            {"data": {"prompt": "Write?"}, "annotations": [done | {"result": [text], "completed_by": 3}]},
+            {"data": {"prompt": "Skipped?"}, "annotations": [skipped]},
+            {"data": {"prompt": "Pair?", "answer_a": "A", "answer_b": "B"}, "annotations": [done | {"result": [text]}]},
+        ]
+        (tmp_path / "export.json").write_text(json.dumps(tasks))
+        assert sample(tmp_path / "export.json").format == "label_studio"
+        (ranked, chosen, written, asked), problems = read(tmp_path / "export.json")
+        assert (ranked.tiers, ranked.annotator, ranked.seconds) == ([[1], [0, 2]], "a@b.c", 12.5)
+        assert (chosen.tiers, [a.text for a in chosen.answers]) == ([[1], [0]], ["A", "B"])
+        assert (written.answers[0].text, written.annotator, asked.kind) == ("Hi there", "3", "prompt")
+        assert problems[0][1].startswith("annotation 1: ")
+
     @pytest.mark.parametrize(
         ("file", "format", "kinds", "bad"),
         [

@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import connection
 from django.utils import timezone
 
 from annotation import queue
 from annotation.datasets import freeze_comparisons
+from annotation.exports.labels import _Names, comparison_rows
 from annotation.imports import batches, rows, stage, undo
 from annotation.imports.batches import AlreadyImported
 from annotation.models import (
@@ -23,8 +25,10 @@ from annotation.models import (
     Prompt,
 )  # fmt: skip
 from annotation.prompts import import_prompts
+from annotation.submit import submit_ranking
 from studio.models import Project, User
 from tests.annotation.test_concurrency import in_threads
+
 
 @pytest.fixture(autouse=True)
 def unsent(monkeypatch, var):
@@ -66,6 +70,20 @@ def small_batches(monkeypatch, size: int = 2) -> None:
 
 @pytest.mark.django_db
 class TestBringingIn:
+    def test_exported_labels_come_back_as_they_were(self, project, engineer, rank_queue, sme):
+        """The studio's own export of labels, into another project and out again."""
+        names = _Names(project, pseudonyms=True)
+        claim = queue.claim_next(rank_queue, sme)
+        submit_ranking(
+            claim, [["b"], ["a"]], unrankable=["c"], ratings={"a": 2}, flags={"a": ["opinion"]}, rationale="So."
+        )
+        (row,) = comparison_rows(project, names, False)
+        other = Project.objects.create(slug="other", name="Other")
+        bring_in(other, engineer, row, name="comparisons.jsonl")
+        (again,) = comparison_rows(other, names, False)
+        same = ("prompt", "answers", "tiers", "unrankable", "ratings", "flags", "rationale")
+        assert {name: again[name] for name in same} == {name: row[name] for name in same}
+
     def test_comparisons_with_order_source_and_pseudonym(self, project, engineer):
         ranked = {"prompt": "Three?", "answers": ["a", "b", "c"], "tiers": [[2], [0]], "unrankable": [1],
                   "ratings": [3, None, 6], "rationale": "Because.", "annotator": "w1"}  # fmt: skip
@@ -352,6 +370,27 @@ class TestUndo:
         undo.undo(batch, engineer)
         with pytest.raises(ValueError, match="not there to be undone"):
             undo.undo(batch, engineer)
+
+
+@pytest.mark.django_db
+class TestCommand:
+    def test_preview_import_and_complaint(self, project, owner, settings, tmp_path, capsys):
+        settings.IMPORT_ROOTS = [tmp_path]
+        path = tmp_path / "p.jsonl"
+        path.write_text(json.dumps({"frage": "Was?", "chosen": "A", "rejected": "B"}) + "\n{oops\n")
+        call = ["import_labels", str(path), "--project", "helpdesk", "--column", "prompt=frage"]
+        call_command(*call, "--preview")
+        assert "'Was?'" in (shown := capsys.readouterr().out) and "line 2: not valid JSON" in shown
+        assert left() == (0, 0, 0, 0)
+        with pytest.raises(CommandError, match="p.jsonl, line 2: not valid JSON"):
+            call_command(*call)
+        call_command(*call, "--skip-bad", "--licence", "MIT")
+        assert "1 comparisons" in capsys.readouterr().out
+        assert ImportBatch.objects.get(status="visible").options["licence"] == "MIT"
+        with pytest.raises(CommandError, match="imported already"):
+            call_command(*call)
+        with pytest.raises(CommandError, match="no project"):
+            call_command("import_labels", str(path), "--project", "none")
 
 
 def two_files_at_once() -> None:
