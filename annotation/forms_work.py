@@ -16,6 +16,15 @@ UNRANKABLE = "x"
 CHANCE = 3  # answers from which on an order that nobody touched is told from one that was meant
 
 
+class LongText(forms.CharField):
+    """Text of several lines, with line feeds alone: browsers add carriage returns on one way, not on the other."""
+
+    widget = forms.Textarea
+
+    def to_python(self, value: Any) -> str:
+        return super().to_python(value).replace("\r\n", "\n")
+
+
 class WorkForm(forms.Form):
     """A form whose content can also be a draft: {"fields": {name: [value, …]}}, as the page's script saves it."""
 
@@ -64,12 +73,12 @@ class WorkForm(forms.Form):
 
 
 class DemonstrationForm(WorkForm):
-    text = forms.CharField(
+    text = LongText(
         max_length=LONGEST, strip=False, label="Your answer",
         widget=forms.Textarea(attrs={"rows": 14, "class": "code", "spellcheck": "true", "data-key": "e"}),
         help_text="The answer you would want to get. Markdown.",
     )  # fmt: skip
-    reasoning = forms.CharField(
+    reasoning = LongText(
         max_length=LONGEST, strip=False, required=False, label="Reasoning",
         widget=forms.Textarea(attrs={"rows": 5, "spellcheck": "true"}),
         help_text="Think aloud: how you got there, step by step. Kept beside the answer; it is not part of it.",
@@ -118,7 +127,7 @@ class RankingForm(WorkForm):
         choices=Strength.choices, coerce=int, empty_value=None, required=False, widget=forms.RadioSelect,
         label="How much better?",
     )  # fmt: skip
-    rationale = forms.CharField(
+    rationale = LongText(
         max_length=LONGEST, strip=False, required=False, label="Why this order?",
         widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "true", "data-key": "w"}),
     )  # fmt: skip
@@ -236,7 +245,7 @@ class FailureForm(forms.Form):
     correction = forms.CharField(
         max_length=LONGEST, label="What it should have said", widget=forms.Textarea(attrs={"rows": 4})
     )
-    reasoning = forms.CharField(
+    reasoning = LongText(
         max_length=LONGEST, required=False, label="Reasoning", widget=forms.Textarea(attrs={"rows": 3})
     )
 

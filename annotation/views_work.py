@@ -6,6 +6,7 @@ import uuid
 from typing import Any
 
 from django.contrib import messages
+from django.core.exceptions import ObjectDoesNotExist
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -20,7 +21,7 @@ from annotation.instrument import instrument_of
 from annotation.models import Claim, Comparison, Completion, Demonstration, Instrument, Kind, Skip
 from annotation.near_duplicates import nearest
 from annotation.progress import MANY, waiting_for
-from annotation.revise import reopen
+from annotation.revise import reopen, revise
 from annotation.settling import earlier_judgements
 from annotation.views import next_task
 from studio.access import EXPERTS, may, member_required
@@ -45,7 +46,10 @@ def work(request: HttpRequest, project: Project, claim_id: int) -> HttpResponse:
     if request.method == "POST" and form.is_valid() and not _asks_about_twin(claim, form):
         try:
             label = _hand_in(claim, form)
-        except (submit.AlreadySubmitted, submit.KeyReused):  # another tab, or back to a form that was sent
+        except submit.KeyReused:  # the same page again: its first answer had arrived, and nobody told it
+            _change_instead(request, claim, form)
+            return _onward(request, claim)
+        except submit.AlreadySubmitted:  # from another tab
             messages.info(request, "This task has your answer already: the first one counts, this one was not kept.")
             return _onward(request, claim)
         except ValueError as error:
@@ -119,6 +123,18 @@ def _hand_in(claim: Claim, form: WorkForm) -> Demonstration | Comparison:
     if isinstance(form, RankingForm):
         return submit.submit_ranking(claim, **form.answer(), key=key)
     return submit.submit_demonstration(claim, **form.answer(), key=key)
+
+
+def _change_instead(request: HttpRequest, claim: Claim, form: WorkForm) -> None:
+    """Make another answer under the key of the first one its next version."""
+    answer = form.answer()
+    answer.pop("draft_of", None)
+    try:
+        revise(submit.label_of(claim), request.user, **answer)
+    except (ValueError, ObjectDoesNotExist) as error:
+        messages.warning(request, f"This task has your first answer, and the second was not kept. {error}")
+    else:
+        messages.success(request, "Your first answer had arrived already. This one is its second version.")
 
 
 def _acknowledge(request: HttpRequest, claim: Claim, label: Demonstration | Comparison) -> None:

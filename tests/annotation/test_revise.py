@@ -9,10 +9,11 @@ from django.utils import timezone
 
 from annotation import queue, submit
 from annotation.models import Claim, Comparison, Completion, Demonstration, JournalEntry, Slot, Task
-from annotation.tasks import add_demonstration_tasks, add_tasks
 from annotation.reviews import close_review, start_review
 from annotation.revise import reopen, revise
 from annotation.revisions import ChangedMeanwhile, history, rewrite
+from annotation.tasks import add_demonstration_tasks, add_tasks
+from tests.annotation.test_concurrency import in_threads, make_work
 
 
 def ranked(work, user, tiers=(("a",), ("b", "c")), **more) -> Claim:
@@ -209,3 +210,45 @@ def test_undo_of_one_of_many(annotator, write_queue, prompts):
     reopen(first, annotator)
     assert Slot.objects.filter(status="done").count() == 1
     assert Demonstration.objects.filter(withdrawn_at=None).count() == 1
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("where", ["sqlite", "postgres"])
+def test_undo_races_with_undo_and_with_others(where, request):
+    """Of four undos at once one wins; people who hand in meanwhile never make more judgements than places."""
+    if where == "postgres":
+        request.getfixturevalue("on_postgres")
+    work, users = make_work(tasks=6, overlap=2, people=4)
+    claims = []
+    for user in users:
+        while claim := queue.claim_next(work, user):
+            claims.append((user, claim))
+            if len(claims) % 2:
+                submit.submit_ranking(claim, [["a"], ["b"]])
+            else:
+                break
+
+    def act(pair) -> str:
+        user, claim = pair
+        try:
+            reopen(Claim.objects.get(pk=claim.pk), user)
+        except ValueError:
+            try:
+                submit.submit_ranking(Claim.objects.get(pk=claim.pk), [["b"], ["a"]])
+            except ValueError:
+                return "refused"
+            return "submitted"
+        return "undone"
+
+    outcomes = in_threads(act, claims * 2)
+    assert outcomes.count("undone") >= 1
+    for task in Task.objects.all():
+        held = task.claims.filter(status__in=["live", "submitted"], surplus=False).count()
+        assert held <= task.overlap
+        slots = Slot.objects.filter(task=task).select_related("claim")
+        assert {(s.status, s.claim.status if s.claim else None) for s in slots} <= {
+            ("free", None), ("claimed", "live"), ("done", "submitted"),
+        }  # fmt: skip
+    for label in Comparison.objects.select_related("claim"):
+        assert label.is_withdrawn == (label.claim.status == "live")

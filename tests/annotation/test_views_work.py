@@ -112,6 +112,10 @@ class TestDemonstrate:
         assert "Saved. <button" in answer.text
         assert f'formaction="{work_url(first, "undo/")}"' in answer.text
 
+    def test_lines_end_the_same_way_however_they_are_sent(self, client_for, annotator, write_queue):
+        client_for(annotator).post(work_url(claim_of(write_queue, annotator)), {"key": "k", "text": "One.\r\nTwo."})
+        assert Demonstration.objects.get().completion.text == "One.\nTwo."
+
     def test_empty_answer_keeps_the_reasoning(self, client_for, annotator, write_queue):
         claim = claim_of(write_queue, annotator)
         answer = client_for(annotator).post(work_url(claim), {"key": "k", "text": " \n", "reasoning": "Because."})
@@ -183,13 +187,20 @@ class TestRank:
             assert browser.post(work_url(claim), ranking(claim, "1", "2", "2")).status_code == 302
         assert Comparison.objects.count() == 1
 
-    @pytest.mark.parametrize("key", ["one", "two"])
-    def test_another_answer_from_another_tab_is_not_kept(self, client_for, annotator, rank_queue, key):
+    def test_another_answer_from_another_tab_is_not_kept(self, client_for, annotator, rank_queue):
         claim = claim_of(rank_queue, annotator)
         submit.submit_ranking(claim, [["a", "b", "c"]], key="one")
-        answer = client_for(annotator).post(work_url(claim), ranking(claim, "1", "2", "3") | {"key": key}, follow=True)
+        answer = client_for(annotator).post(work_url(claim), ranking(claim, "1", "2", "3", key="two"), follow=True)
         assert "This task has your answer already: the first one counts" in answer.text
         assert len(Comparison.objects.get().tiers) == 1
+
+    def test_another_answer_from_the_same_page_is_the_next_version(self, client_for, annotator, rank_queue):
+        claim = claim_of(rank_queue, annotator)
+        submit.submit_ranking(claim, [["a", "b", "c"]], key="one")
+        answer = client_for(annotator).post(work_url(claim), ranking(claim, "1", "2", "3"), follow=True)
+        assert "This one is its second version." in answer.text
+        made = Comparison.objects.get()
+        assert (len(made.tiers), made.revision) == (3, 2)
 
     def test_haste_is_warned_about_and_still_counts(self, client_for, annotator, rank_queue):
         claim = claim_of(rank_queue, annotator)
