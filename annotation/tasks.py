@@ -165,9 +165,10 @@ def withdraw_tasks(tasks: QuerySet[Task]) -> int:
     ids = tasks.filter(status__in=[Task.Status.OPEN, Task.Status.HELD]).order_by("pk").values_list("pk", flat=True)
     for some in batched(list(ids)):
         with transaction.atomic():
-            rows = _held_rows(some, Task.Status.OPEN, Task.Status.HELD)
+            rows = hold_rows(Task.objects.filter(pk__in=some), Task.Status.OPEN, Task.Status.HELD)
             Slot.objects.filter(task__in=rows, status=Slot.Status.FREE).update(status=Slot.Status.WITHDRAWN)
-            taken_out += Task.objects.filter(pk__in=rows).update(status=Task.Status.WITHDRAWN)
+            gone = Task.objects.filter(pk__in=[task.pk for task in rows])
+            taken_out += gone.update(status=Task.Status.WITHDRAWN)
     return taken_out
 
 
@@ -175,7 +176,6 @@ def batched(ids: Sequence[int], size: int = BATCH) -> Iterator[Sequence[int]]:
     return (ids[start : start + size] for start in range(0, len(ids), size))
 
 
-def _held_rows(ids: Iterable[int], *status: str) -> list[int]:
-    """Those of these tasks that have such a status, and keep it until the transaction ends."""
-    rows = Task.objects.filter(pk__in=ids, status__in=status).order_by("pk").select_for_update(no_key=True)
-    return [task.pk for task in rows]
+def hold_rows(tasks: QuerySet[Task], *status: str) -> list[Task]:
+    """Those of these tasks that have such a status; they keep it until the transaction ends."""
+    return list(tasks.filter(status__in=status).order_by("pk").select_for_update(no_key=True))
