@@ -30,6 +30,7 @@ STRENGTHS = {
 }  # fmt: skip
 RATINGS = range(1, 8)
 UNRANKABLE = "unrankable"  # the bucket of answers that cannot be ranked
+AS_WRITTEN = "white-space: pre-wrap"  # else it runs the lines of code together
 UNRANKED = "_"  # where items wait before they are dragged into a bucket
 
 
@@ -72,8 +73,12 @@ def pairwise_config(asked: Asked = Asked(), *, dialogue: bool = False) -> str:
     """Two answers side by side, how much better one is, and why."""
     view = _view(dialogue)
     ET.SubElement(view, "Pairwise", name="preference", toName="answer_a,answer_b")
+    ET.SubElement(view, "Header", value="Click the better answer, or say how much better it is", size="5")
+    beside = ET.SubElement(view, "View", style="display: grid; grid-template-columns: 1fr 1fr; gap: 1rem")
     for letter in PAIR:
-        ET.SubElement(view, "Text", name=f"answer_{letter}", value=f"$answer_{letter}")
+        side = ET.SubElement(beside, "View", style=AS_WRITTEN)
+        ET.SubElement(side, "Header", value=f"Answer {letter.upper()}", size="6")
+        ET.SubElement(side, "Text", name=f"answer_{letter}", value=f"$answer_{letter}")
     shown = {
         alias: words for alias, words in STRENGTHS.items()
         if (alias != TIE or asked.ties) and (alias == TIE or asked.strength != "off")
@@ -92,8 +97,10 @@ def pairwise_config(asked: Asked = Asked(), *, dialogue: bool = False) -> str:
 def ranking_config(answers: int, asked: Asked = Asked(), *, dialogue: bool = False) -> str:
     """Up to `answers` answers, dragged into as many places; answers in one place are tied."""
     view = _view(dialogue)
-    ET.SubElement(view, "List", name="answers", value="$items", title="Answers")
-    ranker = ET.SubElement(view, "Ranker", name="tiers", toName="answers")
+    ET.SubElement(view, "Header", value="Drag each answer to its place; several in one place are tied", size="5")
+    answers_view = ET.SubElement(view, "View", style=AS_WRITTEN)
+    ET.SubElement(answers_view, "List", name="answers", value="$items", title="Answers")
+    ranker = ET.SubElement(answers_view, "Ranker", name="tiers", toName="answers")
     for place in range(1, answers + 1):
         ET.SubElement(ranker, "Bucket", name=f"r{place}", title=_ordinal(place))
     if asked.unrankable:
@@ -114,13 +121,14 @@ def demonstration_config(asked: Asked = Asked(), *, dialogue: bool = False) -> s
 def _view(dialogue: bool) -> ET.Element:
     """`<Chat>` does not render in the community edition, so conversations are `<Paragraphs>`."""
     view = ET.Element("View")
+    shown = ET.SubElement(view, "View", style=AS_WRITTEN)
     if dialogue:
         ET.SubElement(
-            view, "Paragraphs", name="prompt", value="$conversation", layout="dialogue", nameKey="role",
+            shown, "Paragraphs", name="prompt", value="$conversation", layout="dialogue", nameKey="role",
             textKey="content",
         )  # fmt: skip
     else:
-        ET.SubElement(view, "Text", name="prompt", value="$prompt")
+        ET.SubElement(shown, "Text", name="prompt", value="$prompt")
     return view
 
 

@@ -55,7 +55,7 @@ def rating(letter: str, stars: object) -> dict:
 class TestConfigurations:
     def test_pairwise(self):
         view = ET.fromstring(pairwise_config())
-        assert [(e.tag, e.get("name"), e.get("toName"), e.get("value")) for e in view if e.tag != "Header"] == [
+        assert [(e.tag, e.get("name"), e.get("toName"), e.get("value")) for e in view.iter() if e.get("name")] == [
             ("Text", "prompt", None, "$prompt"),
             ("Pairwise", "preference", "answer_a,answer_b", None),
             ("Text", "answer_a", None, "$answer_a"),
@@ -63,22 +63,22 @@ class TestConfigurations:
             ("Choices", "strength", "prompt", None),
             ("TextArea", "rationale", "prompt", None),
         ]
-        assert [c.get("alias") for c in view.find("Choices")] == ["-3", "-2", "-1", "0", "1", "2", "3"]
+        assert [c.get("alias") for c in view.iter("Choice")] == ["-3", "-2", "-1", "0", "1", "2", "3"]
 
     def test_ranking(self):
         view = ET.fromstring(ranking_config(3))
-        assert [(b.get("name"), b.get("title")) for b in view.find("Ranker")] == [
+        assert [(b.get("name"), b.get("title")) for b in view.find(".//Ranker")] == [
             ("r1", "1st"), ("r2", "2nd"), ("r3", "3rd"), ("unrankable", "Not rankable")
         ]  # fmt: skip
-        assert view.find("List").attrib == {"name": "answers", "value": "$items", "title": "Answers"}
+        assert view.find(".//List").attrib == {"name": "answers", "value": "$items", "title": "Answers"}
 
     def test_ordinals(self):
-        titles = [b.get("title") for b in ET.fromstring(ranking_config(24)).find("Ranker")]
+        titles = [b.get("title") for b in ET.fromstring(ranking_config(24)).find(".//Ranker")]
         assert titles[9:13] == ["10th", "11th", "12th", "13th"] and titles[19:23] == ["20th", "21st", "22nd", "23rd"]
 
     def test_demonstration(self):
         view = ET.fromstring(demonstration_config(dialogue=True))
-        assert view.find("Paragraphs").get("value") == "$conversation"
+        assert view.find(".//Paragraphs").get("value") == "$conversation"
         assert [(a.get("name"), a.get("required")) for a in view.iter("TextArea")] == [
             ("reasoning", None), ("answer", "true")
         ]  # fmt: skip
@@ -88,11 +88,11 @@ class TestConfigurations:
             ties=False, unrankable=False, strength="off", ratings="required", rationale="required", reasoning="off"
         )
         pair = ET.fromstring(pairwise_config(asked))
-        assert pair.find("Choices") is None and pair.find("TextArea").get("required") == "true"
+        assert pair.find(".//Choices") is None and pair.find("TextArea").get("required") == "true"
         assert [(r.get("name"), r.get("required")) for r in pair.iter("Rating")] == [
             ("rating_a", "true"), ("rating_b", "true")
         ]  # fmt: skip
-        assert len(ET.fromstring(ranking_config(3, asked)).find("Ranker")) == 3
+        assert len(ET.fromstring(ranking_config(3, asked)).find(".//Ranker")) == 3
         assert [a.get("name") for a in ET.fromstring(demonstration_config(asked)).iter("TextArea")] == ["answer"]
         only_tie = ET.fromstring(pairwise_config(Asked(strength="off")))
         assert [c.get("alias") for c in only_tie.find("Choices")] == ["0"]
