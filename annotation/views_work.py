@@ -28,8 +28,6 @@ from studio.access import EXPERTS, may, member_required
 from studio.models import Project, User
 from studio.web.markdown import render_markdown
 
-HASTY = 2.0  # seconds; nobody reads a prompt and its answers faster
-
 
 @require_http_methods(["GET", "POST"])
 @member_required()
@@ -141,7 +139,9 @@ def _acknowledge(request: HttpRequest, claim: Claim, label: Demonstration | Comp
     """Say what became of the answer, with the way back beside it where there is one."""
     undo = reverse("annotation:undo", args=[claim.task.queue.project.slug, claim.pk])
     button = format_html(
-        '<button class="button small" form="undo-form" formaction="{}" data-key="u">Undo<kbd>u</kbd></button>', undo
+        '<button class="button small" form="undo-form" formaction="{}" data-key="u" '
+        'aria-keyshortcuts="u">Undo<kbd aria-hidden="true">u</kbd></button>',
+        undo,
     )
     told = gold.feedback(claim)
     if told:
@@ -154,7 +154,7 @@ def _acknowledge(request: HttpRequest, claim: Claim, label: Demonstration | Comp
             request,
             "Somebody else had finished this task by the time you sent it. Your answer is kept, but not counted.",
         )
-    elif label.seconds is not None and label.seconds < max(HASTY, claim.task.queue.min_seconds):
+    elif label.seconds is not None and label.seconds < claim.task.queue.min_seconds:
         text = "Saved, after {} seconds. If you did not read it all, take it back and look again. {}"
         messages.warning(request, format_html(text, f"{label.seconds:.1f}", button))
     else:

@@ -259,7 +259,7 @@ def test_withdrawing_asks_first(page_for, annotator, rank_queue):
     dialog = page.get_by_role("dialog")
     dialog.get_by_label("Reason").fill("I misread it")
     dialog.get_by_role("button", name="Withdraw").click()
-    page.get_by_text("Withdrawn by annotator").wait_for()
+    page.get_by_text("Withdrawn by annotator", exact=True).wait_for()
     made.refresh_from_db()
     assert made.withdrawn_reason == "I misread it"
 

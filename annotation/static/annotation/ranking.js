@@ -239,7 +239,11 @@ function entered(at, radio) {
   return true;
 }
 
-form.addEventListener("change", show);
+form.addEventListener("change", (event) => {
+  const letter = /^rank_(\w)$/.exec(event.target.name)?.[1];
+  if (scale && letter) putOneOfTwo(letter, event.target.value);
+  else show();
+});
 show();
 if (document.activeElement === document.body) (nextOpen() ?? cards[0]).focus({ preventScroll: true });
 

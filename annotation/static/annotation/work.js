@@ -49,6 +49,7 @@ for (const copy of document.querySelectorAll("[data-copy-of]")) {
 
 /* ---- The prompt stays in sight: what sticks below it has to know how tall it is ---- */
 const prompt = document.querySelector(".work > .prompt-box");
+if (prompt) prompt.scrollTop = prompt.scrollHeight; // the turn to be answered is the last
 if (prompt) new ResizeObserver(() => {
   const sticks = getComputedStyle(prompt).position === "sticky";
   prompt.parentElement.style.setProperty("--prompt-height", sticks ? `${prompt.offsetHeight}px` : "0px");
