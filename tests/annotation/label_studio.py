@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 
 from annotation.label_studio.formats import Ranking, Result, Written, demonstration_result, ranking_result
-from benchmarks.label_studio_server import Server, label_studio, why_missing
+from benchmarks.label_studio_server import PASSWORD, Server, label_studio, why_missing
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 PEOPLE = ("lead@example.org", "ann@example.org", "bob@example.org", "eve@example.org")
 
@@ -78,3 +81,56 @@ def worker(configured: Server) -> Iterator[Callable[[str], Worker]]:
     yield make
     for each in made:
         each.http.close()
+
+
+class Interface:
+    """Label Studio's own pages, in a real browser."""
+
+    def __init__(self, page: Page, server: Server, email: str) -> None:
+        self.page = page
+        self.url = server.url
+        page.set_default_timeout(30_000)
+        page.goto(f"{server.url}/user/login/")
+        page.fill("input[name=email]", email)
+        page.fill("input[name=password]", PASSWORD)
+        page.click("button[type=submit]")
+        page.wait_for_load_state()
+
+    def open(self, project: int, task: int) -> None:
+        self.page.goto(f"{self.url}/projects/{project}/data?task={task}")
+        self.page.get_by_role("button", name="Submit").wait_for()
+
+    def write(self, number: int, text: str) -> None:
+        self.page.locator("textarea").nth(number).fill(text)
+        self.page.keyboard.press("Shift+Enter")
+
+    def drag(self, answer: str, bucket: str) -> None:
+        card = self.page.locator("[data-rbd-draggable-id]", has_text=answer).first.bounding_box()
+        place = self.page.locator(f"[data-rbd-droppable-id={bucket}]").bounding_box()
+        assert card and place
+        mouse = self.page.mouse
+        mouse.move(card["x"] + 30, card["y"] + 12)
+        mouse.down()
+        mouse.move(card["x"] + 40, card["y"] + 20, steps=5)
+        mouse.move(place["x"] + place["width"] / 2, place["y"] + 60, steps=15)
+        self.page.wait_for_timeout(300)  # it animates
+        mouse.up()
+        self.page.wait_for_timeout(700)
+
+    def submit(self) -> None:
+        with self.page.expect_response(lambda r: "/annotations" in r.url and r.request.method == "POST") as answer:
+            self.page.get_by_role("button", name="Submit").click()
+        assert answer.value.status == 201
+
+
+@pytest.fixture
+def interface(chromium: Browser, configured: Server) -> Iterator[Callable[[str], Interface]]:
+    contexts = []
+
+    def make(email: str) -> Interface:
+        contexts.append(chromium.new_context(viewport={"width": 1400, "height": 1400}))
+        return Interface(contexts[-1].new_page(), configured, email)
+
+    yield make
+    for context in contexts:
+        context.close()

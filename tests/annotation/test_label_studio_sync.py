@@ -25,7 +25,7 @@ from annotation.models import (
 from annotation.queue import add_tasks, claim_next, find_queue
 from annotation.submit import submit_ranking
 from studio.models import User
-from tests.annotation.label_studio import configured, label_studio_server, worker  # noqa: F401  (fixtures)
+from tests.annotation.label_studio import configured, interface, label_studio_server, worker  # noqa: F401  (fixtures)
 
 pytestmark = pytest.mark.slow
 
@@ -336,3 +336,41 @@ def test_unlinked_the_places_come_back(link, there, rank_queue, ann, engineer):
         unlink(link, engineer)
     with pytest.raises(ValueError, match="not linked any more"):
         pull(link)
+
+
+@pytest.mark.browser
+def test_in_its_own_interface(configured, project, prompts, answers, write_queue, ann, engineer, interface, worker):  # noqa: F811
+    """What its pages save is what we take it for: a ranking with a tie, a pair, a demonstration."""
+    rankings, pairs = find_queue(project, Kind.RANK, "Rankings"), find_queue(project, Kind.RANK, "Pairs")
+    add_tasks(rankings, [(prompts[0], answers[0])])
+    add_tasks(pairs, [(prompts[0], answers[0][:2])])
+    made = [link_queue(queue, engineer) for queue in (rankings, pairs, write_queue)]
+    for each in made:
+        assert "error" not in push(each, engineer)
+    there, pages = worker("ann@example.org"), interface("ann@example.org")
+    first = [there.tasks(each.remote_project)[0] for each in made]
+
+    pages.open(made[0].remote_project, first[0]["id"])
+    pages.drag("Answer C", "r1")
+    pages.drag("Answer A", "r2")
+    pages.drag("Answer B", "r2")
+    pages.submit()
+    pages.open(made[1].remote_project, first[1]["id"])
+    pages.page.locator(".lsf-richtext__line", has_text=first[1]["data"]["answer_b"]).click()
+    pages.page.get_by_text("B is much better").click()
+    pages.write(0, "It runs.")
+    pages.submit()
+    pages.open(made[2].remote_project, first[2]["id"])
+    pages.write(1, "Use reversed().")
+    pages.write(0, "A view is enough.")
+    pages.submit()
+
+    assert [pull(each)["labels"] for each in made] == [1, 1, 1]
+    ranking, pair = (Comparison.objects.get(task__queue=queue) for queue in (rankings, pairs))
+    a, b, c = ranking.shown_order
+    assert [sorted(tier) for tier in ranking.tiers] == [[c], sorted([a, b])]
+    a, b = pair.shown_order
+    assert (pair.tiers, pair.strength, pair.rationale) == ([[b], [a]], 3, "It runs.")
+    written = Demonstration.objects.get()
+    assert (written.completion.text, written.reasoning) == ("Use reversed().", "A view is enough.")
+    assert ranking.seconds > 0 and {ranking.annotator, pair.annotator, written.annotator} == {ann}
