@@ -233,13 +233,13 @@ def _completions(directory: RunDirectory) -> Any:
 
 
 def _write_scores(directory: RunDirectory, path: Any) -> dict[str, Any]:
-    """A reward model that likes short answers, and not quite all of them alike."""
+    """A reward model that likes long answers, and not quite all of them alike."""
     rows = []
     for split in ("train", "test"):
         for line in (directory.input("dataset") / f"{split}.jsonl").read_text().splitlines():
             row = json.loads(line)
             pk = row["completion_id"]
-            rows.append({"completion_id": pk, "score": -len(row["completion"][0]["content"]) / 40 + pk % 7 / 3})
+            rows.append({"completion_id": pk, "score": len(row["completion"][0]["content"]) / 40 + pk % 7 / 3})
     (path / "scores.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return {"name": "Scores", "type": "scores", "counts": {"scores": len(rows)}}
 
