@@ -17,6 +17,7 @@ from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Sum
 from annotation.aggregation import METHODS, PRIOR, preferences
 from annotation.freezing import Plan, Row, freeze
 from annotation.models import Comparison, Demonstration, Prompt, Split, Standing
+from annotation.reading import with_answers
 from studio.models import Project, User
 from studio.runs.models import Artifact
 
@@ -167,15 +168,16 @@ class _Labels:
         self.labels, self.chosen = labels, chosen
         self.newest = self.number = self.sum = 0
 
-    def read(self, *related: str, prefetch: tuple[str, ...] = ()) -> Iterator[Any]:
-        """In the order of their prompts."""
+    def now(self) -> QuerySet[Any]:
+        """Those that may train now, in the order of their prompts. `count` is to be called for each that is read."""
         self.newest = self.number = self.sum = 0
-        labels = usable(self.labels, self.chosen).select_related(*related).prefetch_related(*prefetch)
-        for label in labels.order_by("prompt", "id").iterator(chunk_size=CHUNK):
-            self.newest = max(self.newest, label.pk)
-            self.number += 1
-            self.sum += label.pk
-            yield label
+        return usable(self.labels, self.chosen).order_by("prompt", "id")
+
+    def count(self, label: Any) -> Any:
+        self.newest = max(self.newest, label.pk)
+        self.number += 1
+        self.sum += label.pk
+        return label
 
     def still_usable(self) -> bool:
         now = usable(self.labels, self.chosen).filter(pk__lte=self.newest).order_by()
@@ -184,7 +186,8 @@ class _Labels:
 
 
 def _demonstration_rows(labels: _Labels) -> Iterator[Row]:
-    for label in labels.read("prompt", "completion", "annotator", "guideline"):
+    found = labels.now().select_related("prompt", "completion", "annotator", "guideline")
+    for label in map(labels.count, found.iterator(chunk_size=CHUNK)):
         content = {
             "prompt": label.prompt.messages,
             "completion": [{"role": "assistant", "content": label.completion.text}],
@@ -196,10 +199,13 @@ def _demonstration_rows(labels: _Labels) -> Iterator[Row]:
 
 
 def _pair_rows(labels: _Labels, aggregation: str, prior: float, margin: bool) -> Iterator[Row]:
-    read = labels.read("prompt", "annotator", "guideline", prefetch=("completions",))
-    for _, group in groupby(read, key=lambda label: label.prompt_id):
-        rankings = list(group)
-        texts = {c.pk: c.text for label in rankings for c in label.completions.all()}
+    read = with_answers(labels.now().select_related("prompt", "annotator", "guideline"))
+    for _, group in groupby(read, key=lambda pair: pair[0].prompt_id):
+        rankings: list[Comparison] = []
+        texts: dict[int, str] = {}
+        for label, answers in group:
+            rankings.append(labels.count(label))
+            texts |= {pk: answer.text for pk, answer in answers.items()}
         found = preferences([r.tiers for r in rankings], [r.strength for r in rankings], aggregation, prior)
         for chosen, rejected, lead, sources in found:
             if texts[chosen] == texts[rejected]:

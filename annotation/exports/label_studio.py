@@ -26,6 +26,7 @@ from annotation.label_studio.formats import (
     task_data,
 )
 from annotation.models import Comparison, Demonstration, Prompt
+from annotation.reading import with_answers
 from studio.runs.models import Artifact
 
 CHUNK = 500
@@ -63,12 +64,12 @@ def _rankings(artifact: Artifact, pairwise: bool) -> Iterator[dict[str, Any]]:
     labels = (
         Comparison.everything.filter(dataset_items__artifact=artifact)
         .annotate(frozen=Max("dataset_items__revision", filter=Q(dataset_items__artifact=artifact)))
-        .select_related("prompt").prefetch_related("completions", "revisions").order_by("prompt", "id")
+        .select_related("prompt").order_by("prompt", "id")
     )  # fmt: skip
-    for _, group in groupby(labels.iterator(chunk_size=CHUNK), key=lambda label: label.prompt_id):
+    for _, group in groupby(with_answers(labels), key=lambda pair: pair[0].prompt_id):
         tasks: dict[tuple[int, ...], dict[str, Any]] = {}
-        for label in group:
-            texts = {c.pk: c.text for c in label.completions.all()}
+        for label, completions in group:
+            texts = {pk: completion.text for pk, completion in completions.items()}
             answers = tuple(sorted(texts))
             if answers not in tasks:
                 key = f"{label.prompt_id}:{','.join(map(str, answers))}"
@@ -82,9 +83,10 @@ def _rankings(artifact: Artifact, pairwise: bool) -> Iterator[dict[str, Any]]:
 
 def as_frozen(label: Comparison | Demonstration) -> dict[str, Any]:
     """The label's content at revision `label.frozen`; edits since then are not in it."""
-    earlier = {r.number: r.content for r in label.revisions.all()}
-    if label.frozen < label.revision and label.frozen in earlier:
-        return earlier[label.frozen]
+    if label.frozen < label.revision:
+        earlier = label.revisions.filter(number=label.frozen).first()
+        if earlier is not None:
+            return earlier.content
     if isinstance(label, Demonstration):
         return {"text": label.completion.text, "reasoning": label.reasoning}
     names = ("tiers", "unrankable", "strength", "ratings", "rationale")
@@ -104,7 +106,7 @@ def _demonstrations(artifact: Artifact) -> Iterator[dict[str, Any]]:
     labels = (
         Demonstration.everything.filter(dataset_items__artifact=artifact)
         .annotate(frozen=Max("dataset_items__revision", filter=Q(dataset_items__artifact=artifact)))
-        .select_related("prompt", "completion").prefetch_related("revisions").order_by("prompt", "id")
+        .select_related("prompt", "completion").order_by("prompt", "id")
     )  # fmt: skip
     for _, group in groupby(labels.iterator(chunk_size=CHUNK), key=lambda label: label.prompt_id):
         members = list(group)

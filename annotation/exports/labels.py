@@ -19,6 +19,7 @@ from annotation import journal
 from annotation.exports.datasets import Export
 from annotation.exports.stream import Member, gather, json_lines, zip_chunks
 from annotation.models import Comparison, Completion, Demonstration, FailureExample, Label, Standing
+from annotation.reading import with_answers
 from studio.models import Project, User
 
 CHUNK = 500
@@ -66,12 +67,10 @@ def comparison_rows(project: Project, names: _Names, withdrawn: bool) -> Iterato
     labels = (
         _standing(Comparison.objects, project, withdrawn)
         .select_related("prompt", "annotator", "guideline", "round", "review", "task__queue", "task__gold", "batch")
-        .prefetch_related("completions__model", "revisions__edited_by").order_by("id")
+        .order_by("id")
     )  # fmt: skip
-    for label in labels.iterator(chunk_size=CHUNK):
-        completions = {c.pk: c for c in label.completions.all()}
-        order = [pk for pk in label.shown_order if pk in completions]
-        order += sorted(completions.keys() - set(order))
+    for label, completions in with_answers(labels, "model"):
+        order = list(completions)
         place = {pk: number for number, pk in enumerate(order)}
         yield {
             "comparison_id": label.pk,
@@ -118,7 +117,7 @@ def demonstration_rows(project: Project, names: _Names, withdrawn: bool) -> Iter
     labels = (
         _standing(Demonstration.objects, project, withdrawn)
         .select_related("prompt", "annotator", "guideline", "round", "completion", "draft_of", "batch")
-        .prefetch_related("revisions__edited_by").order_by("id")
+        .order_by("id")
     )  # fmt: skip
     for label in labels.iterator(chunk_size=CHUNK):
         yield {
@@ -178,7 +177,7 @@ def _about(label: Label, names: _Names) -> dict[str, Any]:
                 "number": r.number, "content": r.content, "edited_by": names(r.edited_by),
                 "edited_at": r.edited_at.isoformat(),
             }
-            for r in label.revisions.all()
+            for r in (label.revisions.select_related("edited_by") if label.revision > 1 else ())
         ],
         **_withdrawn(label),
     }  # fmt: skip
