@@ -58,6 +58,10 @@ class WorkForm(forms.Form):
     def is_multiple(name: str) -> bool:
         return name.startswith("flags_")
 
+    def answer(self) -> dict[str, Any]:
+        """Arguments for the function of `annotation.submit` that takes it in, without the key."""
+        raise NotImplementedError
+
     def ask(self, question: str, sentence: str) -> None:
         """Send the form back with a question, unless it was answered with yes."""
         if self.cleaned_data.get("confirmed") != question:

@@ -121,10 +121,11 @@ def in_words(label: Label, content: dict[str, Any]) -> str:
 
 
 def second_thoughts(label: Label, user: User) -> dict[str, bool]:
-    """What its maker may still do about a judgement: `may_change`, and `may_undo`."""
+    """What its maker may still do about a judgement: `may_change`, `may_undo`, or hand in what `is_undone`."""
     if label.annotator_id != user.pk or label.claim is None:
-        return {"may_change": False, "may_undo": False}
+        return {"may_change": False, "may_undo": False, "is_undone": False}
     return {
+        "is_undone": label.claim.status == Claim.Status.LIVE,
         "may_change": not why_not_revised(label, user),
         "may_undo": not label.is_withdrawn and not why_not_reopened(label.claim, user),
     }

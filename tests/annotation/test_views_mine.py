@@ -100,6 +100,17 @@ class TestChange:
                     assert browser.get(url(each, page)).status_code == 200
 
 
+class TestTakenBack:
+    def test_its_page_leads_back_to_the_task(self, client_for, annotator, label):
+        browser = client_for(annotator)
+        assert "Take back" in browser.get(url(label, "")).text
+        browser.post(f"{BASE}annotate/work/{label.claim_id}/undo/")
+        seen = browser.get(url(label, "")).text
+        assert "Go on with it" in seen
+        assert "Take back" not in seen
+        assert f"{BASE}annotate/work/{label.claim_id}/" in seen
+
+
 class TestVersions:
     def test_each_with_what_changed(self, client_for, annotator, sme, label, written):
         client_for(annotator).post(url(label, "change/"), new_ranking())
