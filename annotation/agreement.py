@@ -27,6 +27,8 @@ OWN = 300  # … of one person, for their own figure
 SHOWN = 100  # slices, people, pairs of people and items that are listed at most: those with the most judgements
 PERIODS = 60
 KEPT_SECONDS = 600
+MANY = 5_000  # comparisons from which on counting takes a while, so that figures are kept …
+KEPT_WITH_MANY = 120  # … for so many seconds, whatever people do meanwhile
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ class ProjectAgreement:
     days: int | None
     queue: int | None
     step: str  # day, week or month: what a period is
+    counted_at: datetime
     clusters: list[Slice] = field(default_factory=list)
     queues: list[Slice] = field(default_factory=list)
     guidelines: list[Slice] = field(default_factory=list)
@@ -101,6 +104,7 @@ class ProjectAgreement:
             "newest_only": self.limit if self.is_cut else None,
             "days": self.days,
             "queue": self.queue,
+            "counted_at": self.counted_at.isoformat(),
             "overall": self.overall.as_dict(),
             "step": self.step,
             **{name: [part.as_dict() for part in getattr(self, name)] for name in lists},
@@ -112,18 +116,22 @@ def agreement_of(
 ) -> ProjectAgreement:
     """Agreement on the newest `limit` comparisons (of one queue, of the last `days`).
 
-    Kept until something happens to a label, ten minutes at most. Raises ValueError for a queue of another project or
-    days that are none.
+    Counted anew when something has happened to a label; of many comparisons at most every two minutes (`counted_at`
+    says when). Raises ValueError for a queue of another project or days that are none.
     """
     if days is not None and not 1 <= days <= 36_500:
         raise ValueError("Days: a number between 1 and 36,500.")
     if queue is not None and not Queue.objects.filter(project=project, pk=queue).exists():
         raise ValueError("This project has no such queue.")
-    key = f"agreement-{project.pk}-{queue}-{days}-{limit}-{_state(project)}"
-    found = cache.get(key)
-    if found is None:
-        found = _compute(project, queue, days, limit)
-        cache.set(key, found, KEPT_SECONDS)
+    key, state = f"agreement-{project.pk}-{queue}-{days}-{limit}", _state(project)
+    kept = cache.get(key)
+    if kept is not None:
+        known_state, found = kept
+        age = (timezone.now() - found.counted_at).total_seconds()
+        if known_state == state or (found.read > MANY and age < KEPT_WITH_MANY):
+            return found
+    found = _compute(project, queue, days, limit)
+    cache.set(key, (state, found), KEPT_SECONDS)
     return found
 
 
@@ -205,6 +213,7 @@ def _compute(project: Project, queue: int | None, days: int | None, limit: int) 
         days=days,
         queue=queue,
         step=step,
+        counted_at=timezone.now(),
         clusters=_slices(table, [row.cluster for row in kept], lambda name: name or "No cluster"),
         queues=_slices(table, [row.queue for row in kept], lambda pk: queues.get(pk, "Imported, in no queue")),
         guidelines=_slices(

@@ -151,6 +151,18 @@ def test_is_counted_once_until_something_happens(project, people, judge, django_
     assert agreement_of(project).overall.percent.value == 0
 
 
+def test_figures_of_many_comparisons_are_kept_for_a_while(project, people, judge, monkeypatch):
+    ada, ben, cleo = people
+    judge(0, ada, "abc")
+    judge(0, ben, "abc")
+    monkeypatch.setattr("annotation.agreement.MANY", 1)
+    before = agreement_of(project)
+    judge(0, cleo, "cba")
+    assert agreement_of(project) == before
+    monkeypatch.setattr("annotation.agreement.KEPT_WITH_MANY", 0)
+    assert agreement_of(project).overall.people == 3
+
+
 def test_my_own(project, people, judge, django_assert_max_num_queries):
     ada, ben, cleo = people
     for person, order in ((ada, "abc"), (ben, "abc"), (cleo, "cba")):
