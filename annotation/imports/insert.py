@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -40,6 +40,20 @@ def add_rows(model: type[models.Model], names: Sequence[str], rows: Sequence[tup
     kept = {name: value for name, value in constant.items() if name not in names}
     made = [model(**kept, **dict(zip(names, row, strict=True))) for row in rows]
     model._base_manager.bulk_create(made, batch_size=500)
+
+
+def among(rows: models.QuerySet[Any], name: str, values: Collection[Any]) -> Iterator[models.QuerySet[Any]]:
+    """The rows whose field `name` has one of many values, as few queries as the database allows.
+
+    PostgreSQL takes them as one array, which costs a quarter of what a list of parameters does.
+    """
+    if connection.vendor == "postgresql":
+        column = f'"{rows.model._meta.db_table}"."{rows.model._meta.get_field(name).column}"'
+        yield rows.extra(where=[f"{column} = ANY(%s)"], params=[list(values)])
+        return
+    every = list(values)
+    for start in range(0, len(every), 500):
+        yield rows.filter(**{f"{name}__in": every[start : start + 500]})
 
 
 @lru_cache

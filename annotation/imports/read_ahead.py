@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,6 +11,8 @@ from queue import Empty, Full, Queue
 from typing import TypeVar
 
 T = TypeVar("T")
+# How long the reading thread may keep the other waiting, which has an answer of the database every few milliseconds.
+SWITCH_SECONDS = 0.0005
 
 
 @contextmanager
@@ -45,6 +48,8 @@ def read_ahead(source: Iterator[T], size: int) -> Iterator[Iterator[list[T]]]:
                 return
             yield group
 
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_SECONDS)
     thread = threading.Thread(target=read, name="read ahead", daemon=True)
     thread.start()
     try:
@@ -54,3 +59,4 @@ def read_ahead(source: Iterator[T], size: int) -> Iterator[Iterator[list[T]]]:
         with suppress(Empty):
             groups.get_nowait()
         thread.join()
+        sys.setswitchinterval(interval)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from annotation.imports.formats import Parsed
-from annotation.imports.insert import add_rows, new_ids
+from annotation.imports.insert import add_rows, among, new_ids
 from annotation.imports.items import COMPARISON, DEMONSTRATION, Item
 from annotation.models import Comparison, Completion, Demonstration, ImportBatch, Prompt, Split
-from annotation.prompts import known_splits, lock_roots, split_of
+from annotation.prompts import lock_roots, split_of
 from annotation.pseudonyms import pseudonym
 
-ASKED = 500  # keys a query
 COMPARED = Comparison.completions.through
 
 PROMPT_FIELDS = ("id", "messages", "key", "root", "split", "cluster", "tags", "reference")
@@ -46,7 +45,10 @@ class RowWriter:
         Raises BadRow at the first bad one unless the options say to pass over them.
         """
         lock_roots(self.batch.project)
-        splits = known_splits(self.batch.project, {item.root for record in records for item in record.items})
+        splits: dict[str, str] = {}
+        here = Prompt.everything.filter(project=self.batch.project_id).order_by()
+        for found in among(here, "root", {item.root for record in records for item in record.items}):
+            splits.update(found.values_list("root", "split"))
         refused = list(self._refuse(records, splits))
         items = [item for record in records if not record.problem for item in record.items]
         counts: Counter[str] = Counter()
@@ -90,8 +92,7 @@ class RowWriter:
         for item in items:
             first.setdefault(item.key, item)
         ids: dict[str, int] = {}
-        for keys in _parts(first):
-            found = Prompt.everything.filter(project=self.batch.project_id, key__in=keys)
+        for found in among(Prompt.everything.filter(project=self.batch.project_id).order_by(), "key", first):
             ids.update(found.values_list("key", "id"))
         old = set(ids.values())
         missing = [item for key, item in first.items() if key not in ids]
@@ -159,9 +160,9 @@ class _Answers:
     def __init__(self, old: set[int], items: list[Item]):
         self.ids = iter(new_ids(Completion, sum(len(item.answers) for item in items)))
         self.known: dict[tuple[int, str], int] = {}
-        if any(item.kind == COMPARISON for item in items):
-            for prompts in _parts(old):
-                found = Completion.everything.filter(prompt__in=prompts, batch__isnull=False, author=None, model=None)
+        if old and any(item.kind == COMPARISON for item in items):
+            imported = Completion.everything.filter(batch__isnull=False, author=None, model=None).order_by()
+            for found in among(imported, "prompt", old):
                 for pk, prompt, text in found.values_list("id", "prompt", "text"):
                     self.known[prompt, text] = pk
         self.rows: list[tuple[Any, ...]] = []
@@ -202,8 +203,9 @@ def _unknown(
     """The items whose prompt has no such row yet; of equal ones among them, the first."""
     seen: set[tuple[int, str]] = set()
     asked = {prompts[item.key] for item in items} & old
-    for ids in _parts(asked):
-        seen.update(model.everything.filter(prompt__in=ids).exclude(row_key="").values_list("prompt", "row_key"))
+    if asked:
+        for found in among(model.everything.exclude(row_key="").order_by(), "prompt", asked):
+            seen.update(found.values_list("prompt", "row_key"))
     fresh = []
     for item in items:
         row = prompts[item.key], item.row_key
@@ -211,9 +213,3 @@ def _unknown(
             seen.add(row)
             fresh.append(item)
     return fresh
-
-
-def _parts(values: Iterable[Any]) -> Iterator[list[Any]]:
-    every = list(values)
-    for start in range(0, len(every), ASKED):
-        yield every[start : start + ASKED]
