@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from itertools import combinations
 
 from django.db import IntegrityError, transaction
-from django.db.models import Count, Exists, OuterRef, Q
+from django.db.models import Count, Exists, OuterRef, Q, Subquery
 
 from annotation.comparisons import Tiers, outcome
 from annotation.journal import record
-from annotation.models import Claim, Comparison, Completion, Kind, Queue, Task, TaskCompletion
+from annotation.models import Claim, Comparison, Completion, Gold, Kind, Queue, Task, TaskCompletion
 from annotation.tasks import add_tasks, find_queue
 from studio.models import Project, User
 
@@ -62,12 +62,19 @@ class Dispute:
 
 
 def judged_tasks(project: Project, before: int | None = None, limit: int = WINDOW) -> list[int]:
-    """Ids of the newest ranking tasks (below id `before`) that have two judgements or more."""
-    found = Task.objects.filter(queue__project=project, queue__kind=Kind.RANK, adjudicates=None, gold=None)
+    """Ids of the newest ranking tasks (below id `before`) that have two judgements or more.
+
+    A walk back along the tasks that ends at `limit`: what it costs does not grow with the tasks behind.
+    """
+    given = Comparison.objects.filter(task=OuterRef("pk"), withdrawn_at=None, surplus=False).order_by("pk")
+    found = Task.objects.filter(
+        ~Exists(Gold.objects.filter(task=OuterRef("pk"))),
+        queue__in=list(project.queues.filter(kind=Kind.RANK).values_list("pk", flat=True)),
+        adjudicates=None,
+    )
     if before is not None:
         found = found.filter(pk__lt=before)
-    standing = Q(comparisons__withdrawn_at=None, comparisons__surplus=False, comparisons__isnull=False)
-    several = found.annotate(n=Count("comparisons", filter=standing)).filter(n__gte=2)
+    several = found.annotate(second=Subquery(given.values("pk")[1:2])).filter(second__isnull=False)
     return list(several.order_by("-pk").values_list("pk", flat=True)[:limit])
 
 
