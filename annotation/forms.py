@@ -9,9 +9,9 @@ from django import forms
 from django.db.models import Count, Q, QuerySet, TextField
 from django.db.models.functions import Cast
 
-from annotation.models import Prompt, Split
+from annotation.models import Kind, Prompt, Queue, Split
 from annotation.queue import LETTERS
-from studio.models import Project
+from studio.models import Project, User
 from studio.runs.models import Artifact
 
 SPLITS = [("", "Both splits"), *Split.choices]
@@ -56,7 +56,37 @@ def _small_number(label: str, initial: int, maximum: int, help_text: str = "", m
     return forms.IntegerField(label=label, initial=initial, min_value=minimum, max_value=maximum, help_text=help_text)
 
 
-class QueueDemonstrationsForm(forms.Form):
+class QueueWorkForm(forms.Form):
+    """Which queue work goes into, and for whom it is."""
+
+    kind: Kind
+
+    queue = forms.ModelChoiceField(
+        Queue.objects.none(), required=False, empty_label="The usual one", help_text="Leads make others under Queues."
+    )
+    overlap = _small_number("People a task", 1, 100, "More than one shows where people disagree.")
+    priority = _small_number("Priority", 0, 1000, "Higher comes first.", minimum=-1000)
+    skill = forms.CharField(
+        max_length=40, required=False, help_text="Only for members with this tag. Left empty: for everybody."
+    )
+    assignee = forms.ModelChoiceField(
+        User.objects.none(), required=False, empty_label="Nobody in particular", label="Keep a place for"
+    )
+
+    def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["queue"].queryset = project.queues.filter(kind=self.kind, is_open=True)
+        self.fields["assignee"].queryset = User.objects.filter(projects=project).order_by("username")
+        self.fields["assignee"].label_from_instance = lambda user: user.display_name
+
+    def shared(self) -> dict[str, Any]:
+        """What `add_tasks` takes for all tasks."""
+        return {name: self.cleaned_data[name] for name in ("overlap", "priority", "skill", "assignee")}
+
+
+class QueueDemonstrationsForm(QueueWorkForm):
+    kind = Kind.DEMONSTRATE
+
     split = forms.ChoiceField(choices=SPLITS, initial=Split.TRAIN, required=False, help_text=NEVER_TRAIN)
     cluster = forms.ChoiceField(required=False)
     q = forms.CharField(required=False, label="Text", max_length=200, help_text="Only prompts that contain it.")
@@ -64,28 +94,36 @@ class QueueDemonstrationsForm(forms.Form):
         required=False, initial=True, label="Only prompts that nobody has demonstrated or been asked to"
     )
     limit = _small_number("How many prompts", 50, 10_000)
-    overlap = _small_number("People a prompt", 1, 100)
-    priority = _small_number("Priority", 0, 1000, "Higher comes first.", minimum=-1000)
 
     def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, project=project, **kwargs)
         found = project.prompts.exclude(cluster="").order_by("cluster").values_list("cluster", flat=True).distinct()
         self.fields["cluster"].choices = [("", "All clusters"), *((cluster, cluster) for cluster in found)]
 
 
-class QueueRankingsForm(forms.Form):
+class QueueRankingsForm(QueueWorkForm):
+    kind = Kind.RANK
+
     artifact = forms.ModelChoiceField(
         Artifact.objects.none(), label="Completions", help_text="What a sampling run drew. Equal answers count once.",
         empty_label="Choose …",
     )  # fmt: skip
     answers = _small_number("Answers a task", 2, LETTERS, "Ranking four takes less time than six pairs.", minimum=2)
     per_prompt = _small_number("Tasks a prompt", 1, 100, "Each takes other answers.")
-    overlap = _small_number("People a task", 1, 100, "More than one shows where people disagree.")
+    model = forms.ModelChoiceField(
+        Artifact.objects.none(), required=False, empty_label="All models", label="Only answers of"
+    )
+    temperature = forms.FloatField(
+        required=False, min_value=0, max_value=10, label="Only at temperature", help_text="Left empty: at any.",
+        widget=forms.NumberInput(attrs={"step": "0.1"}),
+    )  # fmt: skip
     split = forms.ChoiceField(choices=SPLITS, initial=Split.TRAIN, required=False, help_text=NEVER_TRAIN)
-    priority = _small_number("Priority", 0, 1000, "Higher comes first.", minimum=-1000)
 
     def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, project=project, **kwargs)
+        models = Artifact.objects.filter(project=project, kind=Artifact.Kind.MODEL).order_by("-id")
+        self.fields["model"].queryset = models
+        self.fields["model"].label_from_instance = lambda m: f"{m.name} (#{m.pk})"
         kind = Artifact.Kind.COMPLETIONS
         self.fields["artifact"].queryset = Artifact.objects.filter(project=project, kind=kind).order_by("-id")
 

@@ -79,7 +79,7 @@ def _members(project: Project, people: Iterable[User]) -> list[User]:
 
 
 def release_claim(claim: Claim, by: User, reason: str = "") -> None:
-    """Give back what somebody holds; their draft stays, and counts when they send it after all. ValueError when over."""
+    """Give back what somebody holds; the draft stays, and counts when it is sent after all. ValueError when over."""
     with transaction.atomic():
         if not claims.release(claim, reason=reason or "Released by a lead"):
             raise ValueError("This claim is over already: it was submitted or given back meanwhile.")

@@ -20,6 +20,7 @@ from annotation import (
     views_probe,
     views_prompts,
     views_quality,
+    views_queues,
     views_reviews,
     views_second_looks,
     views_staleness,
@@ -30,7 +31,13 @@ from annotation import (
 app_name = "annotation"
 urlpatterns = [
     path("annotate/", views.home, name="home"),
+    path("annotate/queues/", views_queues.queues, name="queues"),
+    path("annotate/queues/new/", views_queues.new_queue, name="new-queue"),
     path("annotate/queues/<int:queue_id>/", views.queue_page, name="queue"),
+    path("annotate/queues/<int:queue_id>/settings/", views_queues.queue_settings, name="queue-settings"),
+    path("annotate/queues/<int:queue_id>/tasks/", views_queues.queue_tasks, name="queue-tasks"),
+    path("annotate/queues/<int:queue_id>/open/", views_queues.open_queue, name="open-queue"),
+    path("annotate/tasks/<int:task_id>/", views_queues.task_act, name="task-act"),
     path("annotate/mine/", views_mine.mine, name="mine"),
     path("annotate/instrument/", views_instrument.instrument, name="instrument"),
     path("annotate/work/<int:claim_id>/", views_work.work, name="work"),

@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods
 
-from annotation import queue
+from annotation import tasks
 from annotation.blindness import hides_models
 from annotation.forms import (
     PromptFilterForm,
@@ -96,17 +96,18 @@ def queue_work(request: HttpRequest, project: Project) -> HttpResponse:
     form = form_class(request.POST or None, project=project, initial=given)
     if request.method == "POST" and form.is_valid():
         try:
-            tasks = (_queue_rankings if is_ranking else _queue_demonstrations)(project, form.cleaned_data)
+            made = (_queue_rankings if is_ranking else _queue_demonstrations)(project, form)
         except ValueError as error:
             form.add_error(None, str(error))
         else:
-            messages.success(request, f"{len(tasks):,} task{'' if len(tasks) == 1 else 's'} queued.")
-            return redirect("annotation:home", project.slug)
+            messages.success(request, f"{len(made):,} task{'' if len(made) == 1 else 's'} queued.")
+            return redirect("annotation:queue-tasks", project.slug, made[0].queue_id)
     context = {"project": project, "form": form, "is_ranking": is_ranking}
     return render(request, "annotation/queue_work.html", context, status=422 if form.errors else 200)
 
 
-def _queue_demonstrations(project: Project, data: dict[str, Any]) -> list[Any]:
+def _queue_demonstrations(project: Project, form: QueueDemonstrationsForm) -> list[Any]:
+    data = form.cleaned_data
     chosen = matching_prompts(project, data).order_by("id")
     if data["fresh"]:
         asked = Q(tasks__queue__kind=Kind.DEMONSTRATE) & ~Q(tasks__status="withdrawn")
@@ -115,17 +116,22 @@ def _queue_demonstrations(project: Project, data: dict[str, Any]) -> list[Any]:
     found = list(chosen[: data["limit"]])
     if not found:
         raise ValueError("No prompt is left under these conditions: widen them, or import prompts.")
-    work = queue.find_queue(project, Kind.DEMONSTRATE)
-    return queue.add_demonstration_tasks(work, found, overlap=data["overlap"], priority=data["priority"])
+    work = data["queue"] or tasks.find_queue(project, Kind.DEMONSTRATE)
+    return tasks.add_demonstration_tasks(work, found, **form.shared())
 
 
-def _queue_rankings(project: Project, data: dict[str, Any]) -> list[Any]:
-    return queue.add_ranking_tasks(
-        queue.find_queue(project, Kind.RANK),
-        queue.completions_of(data["artifact"]),
+def _queue_rankings(project: Project, form: QueueRankingsForm) -> list[Any]:
+    data = form.cleaned_data
+    answers = tasks.completions_of(data["artifact"])
+    if data["model"]:
+        answers = answers.filter(model=data["model"])
+    if data["temperature"] is not None:
+        answers = answers.filter(sampling__temperature=data["temperature"])
+    return tasks.add_ranking_tasks(
+        data["queue"] or tasks.find_queue(project, Kind.RANK),
+        answers,
         answers=data["answers"],
         per_prompt=data["per_prompt"],
-        overlap=data["overlap"],
-        priority=data["priority"],
         split=data["split"] or None,
+        **form.shared(),
     )

@@ -32,6 +32,7 @@ ROOMS: dict[str, tuple[Room, ...]] = {
         Room("Reviews", "annotation:reviews", "scale", EXPERTS, "v"),
         Room("Probe", "annotation:probing", "search", EXPERTS, "x"),
         Room("Failure classes", "annotation:failure-classes", "flag", EXPERTS, "f"),
+        Room("Queues", "annotation:queues", "menu", ENGINEERS, "q"),
         Room("Quality", "annotation:quality", "star", ENGINEERS, "u"),
         Room("Datasets", "annotation:datasets", "layers", ENGINEERS, "d"),
         Room("Exchange", "annotation:imports", "upload", ENGINEERS, "i"),

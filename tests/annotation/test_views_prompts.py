@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from annotation import queue, submit
-from annotation.models import Completion, Kind, Task
+from annotation.models import Completion, Kind, Queue, Task
 from annotation.prompts import import_prompts
 from studio.models import Project
 
@@ -91,7 +91,8 @@ class TestQueueWork:
 
     def test_demonstrations_of_prompts_that_nobody_was_asked_for(self, client_for, engineer, prompts):
         browser = client_for(engineer)
-        assert browser.post(self.url, self.demonstrations).url == "/projects/helpdesk/annotate/"
+        first = browser.post(self.url, self.demonstrations)
+        assert first.url == f"/projects/helpdesk/annotate/queues/{Queue.objects.get().pk}/tasks/"
         browser.post(self.url, self.demonstrations)
         tasks = Task.objects.filter(queue__kind=Kind.DEMONSTRATE)
         assert [task.prompt_id for task in tasks] == [p.pk for p in prompts[:4]]  # 3, then the one that was left
