@@ -122,11 +122,20 @@ def find_queue(request: HttpRequest, queue_id: int) -> Queue:
 
 
 def find_claim(request: HttpRequest, claim_id: int) -> Claim:
-    """The caller's own claim in a project that they are still a member of."""
-    mine = Claim.objects.filter(pk=claim_id, annotator=request.user, task__queue__project__members=request.user)
-    found = mine.select_related("task__queue__project__instrument", *READ).order_by().first()
+    """The caller's own claim in a project that they are still a member of.
+
+    In two queries: PostgreSQL plans one join of all these tables for longer than both take together.
+    """
+    mine = Claim.objects.filter(pk=claim_id, annotator=request.user).select_related(*READ).order_by()
+    found = mine.first()
     if found is None:
         raise Http404("There is no such claim of yours.")
+    queues = Queue.objects.filter(pk=found.task.queue_id, project__members=request.user)
+    found_queue = queues.select_related("project__instrument").order_by().first()
+    if found_queue is None:
+        raise Http404("There is no such claim of yours.")
+    found.task.queue = found_queue
+    found.task.prompt.project = found_queue.project
     found.annotator = request.user
     return found
 
