@@ -178,7 +178,7 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 # A run may take weeks; what a worker held when it died is re-sent from the database, not by Redis.
 CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 90 * 24 * 3600}
 CELERY_TASK_DEFAULT_QUEUE = "cpu"
-CELERY_IMPORTS = ["annotation.imports.tasks", "annotation.label_studio.tasks"]
+CELERY_IMPORTS = ["annotation.imports.tasks", "annotation.label_studio.tasks", "annotation.ordering_tasks"]
 CELERY_BEAT_SCHEDULE_FILENAME = str(VAR / "celerybeat-schedule")
 CELERY_BEAT_SCHEDULE = {
     "recover-runs": {"task": "studio.runs.tasks.recover_runs", "schedule": 5.0, "options": {"expires": 5}},
