@@ -12,7 +12,7 @@ from annotation.label_studio.formats import Ranking, Result, Written, demonstrat
 from benchmarks.label_studio_server import PASSWORD, Server, label_studio, why_missing
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Locator, Page
 
 PEOPLE = ("lead@example.org", "ann@example.org", "bob@example.org", "eve@example.org")
 
@@ -105,14 +105,24 @@ class Interface:
         self.page.keyboard.press("Shift+Enter")
 
     def drag(self, answer: str, bucket: str) -> None:
-        card = self.page.locator("[data-rbd-draggable-id]", has_text=answer).first.bounding_box()
-        place = self.page.locator(f"[data-rbd-droppable-id={bucket}]").bounding_box()
-        assert card and place
+        """Until it is there: on a busy machine its drag and drop now and then misses the mouse."""
+        place = self.page.locator(f"[data-rbd-droppable-id={bucket}]")
+        card = self.page.locator("[data-rbd-draggable-id]", has_text=answer).first
+        for _ in range(4):
+            card.wait_for()
+            self._drag_once(card, place)
+            if place.get_by_text(answer).count():
+                return
+        raise AssertionError(f"{answer} does not go into {bucket}")
+
+    def _drag_once(self, card: Locator, place: Locator) -> None:
+        start, end = card.bounding_box(), place.bounding_box()
+        assert start and end
         mouse = self.page.mouse
-        mouse.move(card["x"] + 30, card["y"] + 12)
+        mouse.move(start["x"] + 30, start["y"] + 12)
         mouse.down()
-        mouse.move(card["x"] + 40, card["y"] + 20, steps=5)
-        mouse.move(place["x"] + place["width"] / 2, place["y"] + 60, steps=15)
+        mouse.move(start["x"] + 40, start["y"] + 20, steps=5)
+        mouse.move(end["x"] + end["width"] / 2, end["y"] + 60, steps=15)
         self.page.wait_for_timeout(300)  # it animates
         mouse.up()
         self.page.wait_for_timeout(700)
