@@ -15,11 +15,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from annotation.models import DatasetItem, Label, Prompt, Split
@@ -185,21 +186,26 @@ def _register(
             plan.project, Artifact.Kind.DATASET, plan.name[:160], directory, plan.user, metadata, hashed=hashed
         )
         items.seek(0)
-        batch: list[DatasetItem] = []
-        for item in _items(artifact, items):
-            batch.append(item)
-            if len(batch) == BATCH:
-                DatasetItem.objects.bulk_create(batch)
-                batch = []
-        DatasetItem.objects.bulk_create(batch)
+        _insert_items(artifact, items)
     return artifact
 
 
-def _items(artifact: Artifact, lines: Iterable[str]) -> Iterator[DatasetItem]:
-    for line in lines:
-        split, index, sources = json.loads(line)
-        for name, pk, revision in sources:
-            yield DatasetItem(artifact=artifact, split=split, index=index, revision=revision, **{f"{name}_id": pk})
+def _insert_items(artifact: Artifact, lines: Iterable[str]) -> None:
+    """By plain INSERTs: the transaction is open, and on SQLite others wait until it ends."""
+    names = ["artifact_id", "split", "index", "revision", *(f"{source}_id" for source in DatasetItem.SOURCES)]
+    quote = connection.ops.quote_name
+    statement = (
+        f"INSERT INTO {quote(DatasetItem._meta.db_table)} ({', '.join(map(quote, names))}) "
+        f"VALUES ({', '.join(['%s'] * len(names))})"
+    )
+    rows = (
+        [artifact.pk, split, index, revision, *(pk if name == source else None for name in DatasetItem.SOURCES)]
+        for split, index, sources in map(json.loads, lines)
+        for source, pk, revision in sources
+    )
+    with connection.cursor() as cursor:
+        while batch := list(islice(rows, BATCH)):
+            cursor.executemany(statement, batch)
 
 
 def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> None:
