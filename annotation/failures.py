@@ -112,6 +112,18 @@ def final_class(failure_class: FailureClass) -> FailureClass:
     return failure_class
 
 
+def successors(project_id: int) -> dict[int, set[int]]:
+    """For each class id the ids of those that its examples may be under: its own, and those it was merged into."""
+    into = dict(FailureClass.objects.filter(project=project_id).values_list("pk", "merged_into"))
+    found = {}
+    for pk in into:
+        found[pk], step = {pk}, into[pk]
+        while step is not None:
+            found[pk].add(step)
+            step = into[step]
+    return found
+
+
 def find_classes(
     project: Project, *, q: str = "", severity: str = "", owner: str = "", state: str = "", merged: bool = False
 ) -> QuerySet[FailureClass]:

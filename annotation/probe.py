@@ -107,7 +107,7 @@ def examples_of(probe: Probe) -> QuerySet[FailureExample]:
     if probe.assignee_id is None:
         return FailureExample.objects.none()
     examples = FailureExample.objects.filter(
-        Q(failure_class=probe.failure_class_id) | Q(failure_class__merged=probe.failure_class_id),
+        failure_class__in=failures.successors(probe.project_id)[probe.failure_class_id],
         completion__model=probe.model_id, author=probe.assignee_id, created_at__gte=probe.created_at,
         withdrawn_at=None,
     )  # fmt: skip
@@ -121,7 +121,7 @@ def found(probe: Probe) -> int:
 
 
 def with_found(probes: Iterable[Probe]) -> list[Probe]:
-    """The probes, each with its `found`; two queries for all of them."""
+    """The probes (of one project), each with its `found`; two queries for all of them."""
     probes = list(probes)
     oldest = min((probe.created_at for probe in probes), default=None)
     if oldest is None:
@@ -132,8 +132,9 @@ def with_found(probes: Iterable[Probe]) -> list[Probe]:
             completion__model__in=[p.model_id for p in probes],
         ).values_list("failure_class", "completion__model", "author", "created_at")
     )  # fmt: skip
+    successors = failures.successors(probes[0].project_id)
     for probe in probes:
-        classes = {probe.failure_class_id, probe.failure_class.merged_into_id}
+        classes = successors[probe.failure_class_id]
         probe.found = sum(
             class_id in classes and (model, author) == (probe.model_id, probe.assignee_id)
             and probe.created_at <= at and (probe.finished_at is None or at <= probe.finished_at)

@@ -14,6 +14,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from annotation import chat_labels, chats, probe
 from annotation.failure_labels import prompts_like, suggested_prompts
+from annotation.failures import final_class
 from annotation.forms_failures import FailureExampleForm
 from annotation.forms_probe import ChatDemonstrationForm, ChatForm, ConcludeForm, MessageForm, VoteForm
 from annotation.models import Chat, FailureClass, FailureExample, Prompt, Reply, Turn
@@ -275,7 +276,7 @@ def file_reply(request: HttpRequest, project: Project, reply_id: int) -> HttpRes
     """The content of a dialog: the reply as an example of a failure, in a probe of the class that it is for."""
     reply = _usable_reply(request, project, reply_id)
     work = reply.turn.chat.probe
-    initial = {"failure_class": work.failure_class.merged_into_id or work.failure_class_id} if work else {}
+    initial = {"failure_class": final_class(work.failure_class).pk} if work else {}
     form = FailureExampleForm(request.POST or None, project=project, initial=initial)
     filed: FailureExample | None = None
     if request.method == "POST" and form.is_valid():

@@ -263,4 +263,6 @@ def failure(request: HttpRequest, project: Project, claim_id: int) -> HttpRespon
 
 
 def _failure_form(data: dict | None, project: Project, claim: Claim) -> FailureForm:
-    return FailureForm(data, classes=project.failure_classes.all(), answers=list(claim.letters), prefix="failure")
+    return FailureForm(
+        data, classes=project.failure_classes.filter(merged_into=None), answers=list(claim.letters), prefix="failure"
+    )

@@ -40,7 +40,9 @@ def test_only_what_its_assignee_has_found_since_counts(rambles, model, answers, 
 def test_what_moved_with_a_merge_still_counts(rambles, model, answers, sme, engineer, project):
     work = probe.assign(rambles, model, engineer, assignee=sme)
     add_example(rambles, answers[1][0], sme, correction="Shorter.")
-    merge(rambles, add_class(project, "Goes on", sme), engineer)
+    goes_on = add_class(project, "Goes on", sme)
+    merge(rambles, goes_on, engineer)
+    merge(goes_on, add_class(project, "Never stops", sme), engineer)
     work = Probe.objects.select_related("failure_class").get(pk=work.pk)
     assert probe.found(work) == 1 == probe.with_found([work])[0].found
 

@@ -30,9 +30,9 @@ async function look() {
 function tell(card, server, problem) {
   const bar = card.querySelector("[data-bar]");
   let words = problem || `${server.words} …`;
-  if (server.state === "starting" && server.eta) words = `${server.words}, about ${server.eta} s left …`;
   if (server.state === "crashed") words = `${server.words}. ${server.error}`;
   say(card, words);
+  card.querySelector("[data-eta]").textContent = server.state === "starting" && server.eta ? `about ${server.eta} s left` : "";
   bar.hidden = server.state !== "starting";
   if (server.steps) { bar.max = server.steps; bar.value = server.step; }
   if (server.state === "crashed" && !card.querySelector("[data-wake]")) {
@@ -59,6 +59,7 @@ async function read(card) {
     } else if (answer.ok) {
       card.dataset.state = "writing";
       say(card, "Writing …");
+      card.querySelector("[data-eta]").textContent = "";
       card.querySelector("[data-bar]").hidden = true;
       await show(card.querySelector("[data-stream]"), answer.body);
     } else throw new Error(`status ${answer.status}`);
