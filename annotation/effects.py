@@ -15,7 +15,7 @@ from datetime import date, datetime, timedelta
 from itertools import combinations
 from typing import Any
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
 from annotation.agreement import counted
@@ -260,13 +260,22 @@ def ask_again(reward_model: Artifact, comparisons: Iterable[int], user: User, *,
         groups.setdefault((comparison.prompt_id, frozenset(c.pk for c in comparison.completions.all())), []).append(
             comparison
         )
-    with transaction.atomic():
-        queue = second_opinion_queue(project)
-        tasks = add_tasks(queue, [_work(group[0]) for group in groups.values()], overlap=overlap)
-        for task, group in zip(tasks, groups.values(), strict=True):
-            for comparison in group:
-                Repeat.objects.create(task=task, comparison=comparison, reward_model=reward_model, created_by=user)
-                record(project, user, "asked again", comparison, task=task.pk, reward_model=reward_model.pk)
+    try:
+        return _send(reward_model, list(groups.values()), user, overlap)
+    except IntegrityError as error:
+        raise ValueError("Somebody sends the same comparisons at this moment. Look again.") from error
+
+
+@transaction.atomic
+def _send(reward_model: Artifact, groups: list[list[Comparison]], user: User, overlap: int) -> list[Task]:
+    """A task for each group of comparisons of the same answers, and what it asks again."""
+    project = reward_model.project
+    queue = second_opinion_queue(project)
+    tasks = add_tasks(queue, [_work(group[0]) for group in groups], overlap=overlap)
+    for task, group in zip(tasks, groups, strict=True):
+        for comparison in group:
+            Repeat.objects.create(task=task, comparison=comparison, reward_model=reward_model, created_by=user)
+            record(project, user, "asked again", comparison, task=task.pk, reward_model=reward_model.pk)
     return tasks
 
 
