@@ -31,6 +31,7 @@ from studio.models import Membership, Project, User
 WINDOW = 10_000  # newest judgements of a project that habits are read from …
 OWN = 2000  # … and of one person, for their own page
 WEEKS = 12
+RESAMPLES = 200  # of agreement, one set a person
 MANY = 1_000_000  # labels of one person are counted to here
 CHUNK = 10_000  # completions whose lengths are asked for at a time
 SLOWEST_HASTE = 0.25  # of the project's median time: what is faster counts as hasty
@@ -123,7 +124,8 @@ def _counts(project: Project) -> dict[int, dict[str, int]]:
             counts[row["annotator"]]["week"] += row["week"]
     ended = Claim.objects.filter(task__queue__project=project).order_by().values("annotator")
     for row in ended.annotate(skips=Count("pk", filter=SKIPPED), handed_in=Count("pk", filter=HANDED_IN)):
-        counts[row["annotator"]] |= {"skips": row["skips"], "handed_in": row["handed_in"]}
+        if row["annotator"] in counts or row["skips"] or row["handed_in"]:  # not: a vendor's, still to be decided
+            counts[row["annotator"]] |= {"skips": row["skips"], "handed_in": row["handed_in"]}
     return dict(counts)
 
 
@@ -173,7 +175,7 @@ def _agreement(rows: Sequence[Row]) -> dict[int, Agreement]:
     found = {}
     for code, annotator in enumerate(table.raters):
         pairs = np.flatnonzero((left == code) | (right == code))
-        found[annotator] = measure_raters(table, pairs, right[pairs] == code)
+        found[annotator] = measure_raters(table, pairs, right[pairs] == code, resamples=RESAMPLES)
     return found  # type: ignore[return-value]
 
 

@@ -10,11 +10,23 @@ from typing import Any
 
 from django.utils import timezone
 
-from annotation import effects, probe, queue, scoring, submit
+from annotation import effects, probe, queue, returns, scoring, submit, vendors
 from annotation.datasets import freeze_demonstrations
 from annotation.failures import add_class, add_example, set_status
+from annotation.imports import batches, stage
 from annotation.merging import merge
-from annotation.models import Chat, Comparison, Completion, Demonstration, Kind, Reply, Split, Turn
+from annotation.models import (
+    Chat,
+    Comparison,
+    Completion,
+    Demonstration,
+    ImportBatch,
+    Kind,
+    Prompt,
+    Reply,
+    Split,
+    Turn,
+)
 from annotation.prompts import import_prompts
 from annotation.withdraw import withdraw
 from evaluation import rounds
@@ -47,6 +59,7 @@ def build_showcase() -> Project:
     _round(project, people)
     _failures(project, people, base)
     _doubts(project, people)
+    _exchange(project, people["engineer"])
     _evaluate(project, people["engineer"], [base, sft])
     _unfinished_runs(project, people["engineer"], base, demonstrations)
     return project
@@ -132,6 +145,21 @@ def _doubts(project: Project, people: dict[str, User]) -> None:
     newest = project.guideline
     Guideline.publish(project, newest.text + "\n\nSay why.\n", people["owner"], "Ask for reasons")
     withdraw(Comparison.objects.all()[1], people["engineer"], "Both answers were cut off.")
+
+
+def _exchange(project: Project, user: User) -> None:
+    """An import that is done, one to be confirmed, and a vendor's batch that came back."""
+    row = {"prompt": "What is a named tuple?", "chosen": "A tuple with names.", "rejected": "A list.", "split": "train"}
+    done = batches.keep_upload(project, user, "pairs.jsonl", [json.dumps(row).encode()])
+    ImportBatch.objects.filter(pk=done.pk).update(status=ImportBatch.Status.WAITING)
+    stage.stage(done.pk)
+    batches.keep_upload(project, user, "more.jsonl", [json.dumps(row | {"rejected": "A set."}).encode() + b"\n{"])
+    prompt = Prompt.objects.get(batch=done)
+    work = queue.find_queue(project, Kind.RANK, "For a vendor")
+    queue.add_tasks(work, [(prompt, list(prompt.completions.all()))])
+    batch = vendors.hand_over(work, "Acme", "Pilot", 1, user)
+    answer = {"key": batch.items.get().key, "worker": "w1", "tiers": [["a"], ["b"]], "seconds": 20}
+    returns.take_return(batch, "return.jsonl", json.dumps(answer).encode(), user)
 
 
 def _evaluate(project: Project, user: User, models: list[Artifact]) -> None:

@@ -144,6 +144,15 @@ class TestAfter:
         assert "hx-trigger" not in browser.get(f"{URL}imports/{batch.pk}/", headers={"HX-Request": "true"}).text
         assert "1 comparison" in browser.get(URL, headers={"HX-Request": "true"}).text
 
+    def test_what_was_imported_has_its_pages(self, client_for, engineer, sme, project):
+        bring_in(project, engineer, pair(1, annotator="w1", split="train"))
+        made = Comparison.objects.get()
+        for user in (engineer, sme):
+            seen = client_for(user).get(f"/projects/helpdesk/prompts/{made.prompt_id}/").text
+            assert "Good 1" in seen and "imported" in seen
+            assert "w1 (pairs.jsonl)" in client_for(user).get(f"/projects/helpdesk/comparisons/{made.pk}/").text
+        assert client_for(engineer).get("/projects/helpdesk/quality/").status_code == 200
+
     def test_failure_says_file_line_and_reason(self, client_for, engineer, project):
         batch = bring_in(project, engineer, pair(1), {"prompt": "Q?", "chosen": "A"})
         seen = client_for(engineer).get(f"{URL}imports/{batch.pk}/").text
