@@ -61,7 +61,7 @@ def _with_counts(shown: Any) -> list[Prompt]:
 @member_required(*EXPERTS)
 def prompt(request: HttpRequest, project: Project, prompt_id: int) -> HttpResponse:
     found = get_object_or_404(Prompt.objects.select_related("created_by"), pk=prompt_id, project=project)
-    comparisons = list(found.comparisons.select_related("annotator", "review")[:SHOWN])
+    comparisons = list(found.comparisons.select_related("annotator", "review", "task")[:SHOWN])
     for comparison in comparisons:
         comparison.words = in_letters(comparison)
     blind = hides_models(request.membership, found)
