@@ -158,7 +158,7 @@ def _p95(seconds: list[float]) -> float:
 
 
 def growth(server, many: int, *, few: int = 1000, rounds: int = 6) -> dict[str, Any]:
-    """A claim and the pages about a queue, of a small and of a large one in turn, so that both meet the same machine."""
+    """A claim and the pages about a queue, small and large in turn, so that both meet the same machine."""
     urls = {size: _database(server, f"tasks_{size}") for size in (few, many)}
     claims: dict[int, list[float]] = {few: [], many: []}
     pages: dict[int, list[float]] = {few: [], many: []}

@@ -183,10 +183,14 @@ CELERY_BEAT_SCHEDULE_FILENAME = str(VAR / "celerybeat-schedule")
 CELERY_BEAT_SCHEDULE = {
     "recover-runs": {"task": "studio.runs.tasks.recover_runs", "schedule": 5.0, "options": {"expires": 5}},
     "recover-imports": {
-        "task": "annotation.imports.tasks.recover_imports", "schedule": 15.0, "options": {"expires": 15}
+        "task": "annotation.imports.tasks.recover_imports",
+        "schedule": 15.0,
+        "options": {"expires": 15},
     },
     "pull-label-studio": {
-        "task": "annotation.label_studio.tasks.pull_all", "schedule": 300.0, "options": {"expires": 300}
+        "task": "annotation.label_studio.tasks.pull_all",
+        "schedule": 300.0,
+        "options": {"expires": 300},
     },
 }
 

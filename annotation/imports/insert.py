@@ -15,14 +15,14 @@ def new_ids(model: type[models.Model], count: int) -> Sequence[int]:
     """`count` ids that no other row of the table has or will get."""
     if not count:
         return ()
-    table, column = model._meta.db_table, model._meta.pk.column
+    table = model._meta.db_table
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
-            cursor.execute(
-                "SELECT nextval(pg_get_serial_sequence(%s, %s)) FROM generate_series(1, %s)",
-                [f'"{table}"', column, count],
-            )
-            return [row[0] for row in cursor.fetchall()]
+            cursor.execute("SELECT pg_get_serial_sequence(%s, %s)", [f'"{table}"', model._meta.pk.column])
+            sequence = cursor.fetchone()[0]  # as one text: thousands of rows take three times as long to fetch
+            series = f"SELECT string_agg(nextval('{sequence}'::regclass)::text, ',') FROM generate_series(1, %s)"
+            cursor.execute(series, [count])
+            return list(map(int, cursor.fetchone()[0].split(",")))
         # SQLite: our transaction is IMMEDIATE, so nobody else adds rows before it ends.
         cursor.execute("SELECT seq FROM sqlite_sequence WHERE name = %s", [table])
         last = cursor.fetchone()
@@ -110,6 +110,8 @@ _encode_json = json.JSONEncoder(ensure_ascii=False, separators=(", ", ": ")).enc
 
 
 def _json(value: Any) -> str:
+    if type(value) is list and value and type(value[0]) is int:
+        return str(value)  # ids: the same in JSON
     if not value:
         return {list: "[]", dict: "{}"}.get(type(value)) or _text(_encode_json(value))
     return _text(_encode_json(value))

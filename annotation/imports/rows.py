@@ -46,13 +46,15 @@ class RowWriter:
         """
         lock_roots(self.batch.project)
         splits: dict[str, str] = {}
+        known: dict[str, int] = {}  # prompts by key, of all that share a root with these
         here = Prompt.everything.filter(project=self.batch.project_id).order_by()
         for found in among(here, "root", {item.root for record in records for item in record.items}):
-            splits.update(found.values_list("root", "split"))
+            for pk, key, root, split in found.values_list("id", "key", "root", "split"):
+                known[key], splits[root] = pk, split
         refused = list(self._refuse(records, splits))
         items = [item for record in records if not record.problem for item in record.items]
         counts: Counter[str] = Counter()
-        prompts, old = self._prompts(items, splits, counts)
+        prompts, old = self._prompts(items, known, splits, counts)
         answers = _Answers(old, items)
         self._demonstrations([i for i in items if i.kind == DEMONSTRATION], prompts, old, answers, counts)
         self._comparisons([i for i in items if i.kind == COMPARISON], prompts, old, answers, counts)
@@ -85,15 +87,13 @@ class RowWriter:
         return split_of(item.root, self.options["test_fraction"])
 
     def _prompts(
-        self, items: list[Item], splits: dict[str, str], counts: Counter[str]
+        self, items: list[Item], known: dict[str, int], splits: dict[str, str], counts: Counter[str]
     ) -> tuple[dict[str, int], set[int]]:
         """Prompt ids by key, and which of them were there before."""
         first: dict[str, Item] = {}
         for item in items:
             first.setdefault(item.key, item)
-        ids: dict[str, int] = {}
-        for found in among(Prompt.everything.filter(project=self.batch.project_id).order_by(), "key", first):
-            ids.update(found.values_list("key", "id"))
+        ids = {key: known[key] for key in first if key in known}
         old = set(ids.values())
         missing = [item for key, item in first.items() if key not in ids]
         made = list(zip(new_ids(Prompt, len(missing)), missing, strict=True))
