@@ -13,7 +13,12 @@ from django.db import IntegrityError, transaction
 from annotation import queue as claims
 from annotation.journal import record
 from annotation.models import Claim, Kind, Queue, Slot, Task
+from annotation.ordering import check_scores, reorder
+from annotation.ordering_tasks import reorder_queue
+from studio.memberships import skill_tag
 from studio.models import Membership, Project, User
+
+AT_ONCE = 3000  # tasks that are ordered while the lead waits: a few seconds
 
 
 def create_queue(
@@ -40,7 +45,7 @@ def change_queue(found: Queue, by: User, *, people: Iterable[User] | None = None
     for name, value in settings.items():
         setattr(found, name, value)
     _check(found)
-    changed = [name for name, value in settings.items() if before[name] != value]
+    changed = [name for name in settings if before[name] != getattr(found, name)]
     try:
         with transaction.atomic():
             if changed:
@@ -54,6 +59,7 @@ def change_queue(found: Queue, by: User, *, people: Iterable[User] | None = None
 
 
 def _check(queue: Queue) -> None:
+    queue.skill = skill_tag(queue.skill)
     if not queue.name:
         raise ValueError("Give the queue a name.")
     if not 1 <= queue.lease_minutes <= 7 * 24 * 60:
@@ -76,6 +82,19 @@ def _members(project: Project, people: Iterable[User]) -> list[User]:
         if person.pk not in inside:
             raise ValueError(f"{person.username} is not a member of this project.")
     return people
+
+
+def order_queue(found: Queue, by: User) -> int | None:
+    """Put the waiting tasks into the queue's order now; None: they are many, and a worker does it.
+
+    Raises ValueError when the order goes by scores and there are none.
+    """
+    waiting = found.tasks.filter(status__in=[Task.Status.OPEN, Task.Status.HELD])[: AT_ONCE + 1].count()
+    if waiting <= AT_ONCE:
+        return reorder(found, by)
+    check_scores(found)
+    transaction.on_commit(lambda: reorder_queue.delay(found.pk, by.pk), robust=True)
+    return None
 
 
 def release_claim(claim: Claim, by: User, reason: str = "") -> None:

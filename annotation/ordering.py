@@ -33,11 +33,8 @@ def reorder(queue: Queue, by: User | None = None) -> int:
 
     Raises ValueError when the order needs a reward model's scores and there are none.
     """
+    check_scores(queue)
     find_places = _PLACES[Queue.Order(queue.order)]
-    if find_places in (_uncertainty, _dispute):
-        scored = RewardScore.objects.filter(model=queue.reward_model, completion__offered_in__task__queue=queue)
-        if not scored.exists():
-            raise ValueError("The reward model has scored none of these answers yet: score them first.")
     waiting = queue.tasks.filter(status__in=[Task.Status.OPEN, Task.Status.HELD]).order_by("pk")
     tasks = list(waiting.values_list("pk", flat=True))
     for some in batched(tasks, BATCH):
@@ -48,6 +45,14 @@ def reorder(queue: Queue, by: User | None = None) -> int:
     with transaction.atomic():
         record(queue.project_id, by, "ordered queue", queue=queue.pk, order=queue.order, tasks=len(tasks))
     return len(tasks)
+
+
+def check_scores(queue: Queue) -> None:
+    """Raise ValueError when the order goes by a reward model's scores, and it has given none."""
+    if queue.order in (Queue.Order.UNCERTAIN, Queue.Order.DISPUTED):
+        scored = RewardScore.objects.filter(model=queue.reward_model, completion__offered_in__task__queue=queue)
+        if not scored.exists():
+            raise ValueError("The reward model has scored none of these answers yet: score them first.")
 
 
 def _at_random(queue: Queue, tasks: Sequence[int]) -> dict[int, float]:

@@ -15,6 +15,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from annotation.models import Completion, Kind, Prompt, Queue, Review, Slot, Split, Task, TaskCompletion
+from studio.memberships import skill_tag
 from studio.models import Membership, Project, Round, User
 from studio.runs.models import Artifact
 
@@ -52,6 +53,7 @@ def add_tasks(
         raise ValueError(f"Overlap: {overlap} must be between 1 and 100 people a task.")
     for prompt, completions in work:
         _check_work(queue, prompt, completions)
+    skill = skill_tag(skill)
     _check_people(queue, skill, assignee)
     shared = {"priority": priority, "skill": skill}
     with transaction.atomic():

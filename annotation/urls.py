@@ -37,6 +37,7 @@ urlpatterns = [
     path("annotate/queues/<int:queue_id>/settings/", views_queues.queue_settings, name="queue-settings"),
     path("annotate/queues/<int:queue_id>/tasks/", views_queues.queue_tasks, name="queue-tasks"),
     path("annotate/queues/<int:queue_id>/open/", views_queues.open_queue, name="open-queue"),
+    path("annotate/queues/<int:queue_id>/order/", views_queues.order_queue, name="order-queue"),
     path("annotate/tasks/<int:task_id>/", views_queues.task_act, name="task-act"),
     path("annotate/mine/", views_mine.mine, name="mine"),
     path("annotate/instrument/", views_instrument.instrument, name="instrument"),

@@ -126,6 +126,21 @@ def open_queue(request: HttpRequest, project: Project, queue_id: int) -> HttpRes
 
 @require_POST
 @member_required(*ENGINEERS)
+def order_queue(request: HttpRequest, project: Project, queue_id: int) -> HttpResponse:
+    """Put the waiting tasks into the queue's order: after it was chosen, or when new scores or judgements have come."""
+    found = _queue(project, queue_id)
+    try:
+        ordered = lead.order_queue(found, request.user)
+    except ValueError as error:
+        messages.error(request, str(error))
+    else:
+        how_many = "The tasks are many: a worker puts them" if ordered is None else f"{ordered:,} waiting tasks put"
+        messages.success(request, f"{how_many} into order: {found.get_order_display().lower()}.")
+    return redirect("annotation:queue-tasks", project.slug, found.pk)
+
+
+@require_POST
+@member_required(*ENGINEERS)
 def task_act(request: HttpRequest, project: Project, task_id: int) -> HttpResponse:
     """Release a claim, keep the task for somebody, change its priority, put it back or take it out."""
     task = get_object_or_404(Task.objects.select_related("queue__project"), pk=task_id, queue__project=project)

@@ -12,6 +12,9 @@ from studio.models import Membership, Project, Role, User
 # Without letters and digits that people mix up when they copy a password by hand.
 _ALPHABET = "abcdefghjkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 
+LONGEST_SKILL = 40  # characters
+MOST_SKILLS = 30
+
 
 @dataclass(frozen=True)
 class Credentials:
@@ -54,6 +57,22 @@ def change_role(membership: Membership, role: str) -> None:
         if role != Role.OWNER:
             _keep_an_owner(membership, "change the role of")
         Membership.objects.filter(pk=membership.pk).update(role=role)
+
+
+def skill_tag(text: str) -> str:
+    """A skill as it is kept and compared: spaces and case evened out, so that "Async  IO" is "async io"."""
+    return " ".join(text.lower().split())
+
+
+def set_skills(membership: Membership, skills: str) -> list[str]:
+    """Tags of what this person knows, with commas between: work may ask for one. Raises ValueError for a long one."""
+    tags = sorted({tag for part in skills.split(",") if (tag := skill_tag(part))})
+    if any(len(tag) > LONGEST_SKILL for tag in tags) or len(tags) > MOST_SKILLS:
+        raise ValueError(f"At most {MOST_SKILLS} skills of {LONGEST_SKILL} characters each, with commas between them.")
+    if any("\0" in tag for tag in tags):
+        raise ValueError("A skill contains a NUL character, which no text has: remove it.")
+    Membership.objects.filter(pk=membership.pk).update(skills=tags)
+    return tags
 
 
 def remove_member(membership: Membership) -> None:

@@ -87,13 +87,16 @@ def members(request: HttpRequest, project: Project) -> HttpResponse:
 @require_POST
 @member_required(*OWNERS)
 def member(request: HttpRequest, project: Project, membership_id: int) -> HttpResponse:
-    """Change a member's role, or end the membership (`act=remove`)."""
+    """Change a member's role, their skills (`act=skills`), or end the membership (`act=remove`)."""
     target = get_object_or_404(project.memberships.select_related("user"), pk=membership_id)
     form = RoleForm(request.POST)
     try:
         if request.POST.get("act") == "remove":
             memberships.remove_member(target)
             messages.success(request, f"{target.user.username} left the project. What they made is kept.")
+        elif request.POST.get("act") == "skills":
+            tags = memberships.set_skills(target, request.POST.get("skills", ""))
+            messages.success(request, f"{target.user.username}'s skills: {', '.join(tags) or 'none in particular'}.")
         elif form.is_valid():
             memberships.change_role(target, form.cleaned_data["role"])
             messages.success(request, f"{target.user.username} is now {Role(form.cleaned_data['role']).label}.")

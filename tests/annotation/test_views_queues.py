@@ -121,3 +121,24 @@ def test_acts_are_for_engineers_and_only_posted(client_for, sme, outsider, engin
         assert client_for(outsider).post(url, {"act": "take-out", "is_open": "0"}).status_code == 404
     task.refresh_from_db()
     assert task.status == "open" and Queue.objects.get(pk=rank_queue.pk).is_open
+
+
+def test_ordering_again(
+    client_for, engineer, sme, outsider, rank_queue, monkeypatch, django_capture_on_commit_callbacks
+):
+    address = f"/projects/helpdesk/annotate/queues/{rank_queue.pk}/order/"
+    client = client_for(engineer)
+    Queue.objects.update(order=Queue.Order.DIVERSE)
+    assert "4 waiting tasks put into order: most different answers first." in client.post(address, follow=True).text
+    Queue.objects.update(order=Queue.Order.UNCERTAIN)
+    assert "scored none of these answers yet" in client.post(address, follow=True).text
+    Queue.objects.update(order=Queue.Order.RANDOM)
+    monkeypatch.setattr("annotation.lead.AT_ONCE", 2)
+    sent = []
+    monkeypatch.setattr("annotation.lead.reorder_queue.delay", lambda *ids: sent.append(ids))
+    with django_capture_on_commit_callbacks(execute=True):
+        assert "a worker puts them into order" in client.post(address, follow=True).text
+    assert sent == [(rank_queue.pk, engineer.pk)]
+    assert client.get(address).status_code == 405
+    assert client_for(sme).post(address).status_code == 403
+    assert client_for(outsider).post(address).status_code == 404

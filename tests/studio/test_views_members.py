@@ -116,6 +116,23 @@ class TestMember:
         assert client_for(owner).get(_member_url(owner)).status_code == 405
 
 
+class TestSkills:
+    def test_tags_are_evened_out(self, client_for, owner, sme):
+        answer = client_for(owner).post(
+            _member_url(sme), {"act": "skills", "skills": " Async  IO, typing,,TYPING"}, follow=True
+        )
+        assert "async io, typing" in answer.text
+        assert Membership.objects.get(user=sme).skills == ["async io", "typing"]
+
+    @pytest.mark.parametrize("skills", ["x" * 41, ",".join(map(str, range(31))), "a\0b"])
+    def test_bad_input(self, client_for, owner, sme, skills):
+        client_for(owner).post(_member_url(sme), {"act": "skills", "skills": skills})
+        assert Membership.objects.get(user=sme).skills == []
+
+    def test_wrong_role(self, client_for, engineer, sme):
+        assert client_for(engineer).post(_member_url(sme), {"act": "skills", "skills": "typing"}).status_code == 403
+
+
 def test_the_second_of_two_who_add_the_same_person_gets_a_sentence(project, owner, outsider, client_for, monkeypatch):
     add_member(project, outsider.username, "sme", outsider)
     with pytest.raises(ValueError, match="outsider is a member already: somebody was faster"):
