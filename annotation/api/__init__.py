@@ -15,9 +15,10 @@ from ninja import NinjaAPI
 from ninja.errors import Throttled
 
 from annotation import submit
-from annotation.api import exchange, failures, labels, projects, quality, work
+from annotation.api import exchange, failures, labels, projects, quality, queues, work
 from annotation.api.auth import READ
 from annotation.api.throttle import PerPerson
+from annotation.standing import MayNotWork
 
 api = NinjaAPI(
     title="Studio",
@@ -28,7 +29,7 @@ api = NinjaAPI(
     auth=READ,
     throttle=PerPerson(),
 )
-for part in (projects, work, labels, failures, exchange, quality):
+for part in (projects, queues, work, labels, failures, exchange, quality):
     api.add_router("", part.router)
 
 
@@ -38,8 +39,9 @@ def bad_input(request: HttpRequest, error: ValueError) -> HttpResponse:
     return api.create_response(request, {"detail": str(error)}, status=status)
 
 
+@api.exception_handler(MayNotWork)
 @api.exception_handler(PermissionDenied)
-def refused(request: HttpRequest, error: PermissionDenied) -> HttpResponse:
+def refused(request: HttpRequest, error: PermissionDenied | MayNotWork) -> HttpResponse:
     return api.create_response(request, {"detail": str(error)}, status=403)
 
 

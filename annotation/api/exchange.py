@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from django.conf import settings
-from django.http import Http404, HttpRequest
-from ninja import Field, File, Form, Router, Schema
+from django.http import Http404, HttpRequest, StreamingHttpResponse
+from ninja import Field, File, Form, Query, Router, Schema
 from ninja.files import UploadedFile
 
 from annotation import datasets
+from annotation.aggregation import PRIOR
 from annotation.api.auth import EXPORT, IMPORT, READ, member, scoped
 from annotation.api.schemas import REFUSED, DatasetOut, ImportOut, Text
+from annotation.exports.datasets import Export, export_dataset
+from annotation.exports.labels import export_labels
 from annotation.imports import batches
 from annotation.imports.undo import undo
 from annotation.models import ImportBatch
@@ -85,10 +88,43 @@ def list_datasets(request: HttpRequest, slug: Text) -> Any:
     return list(Artifact.objects.filter(project=project, kind=Artifact.Kind.DATASET).order_by("-id")[:LISTED])
 
 
+@router.get("/datasets/{dataset_id}/export", auth=EXPORT, response={200: None, **REFUSED})
+def export(
+    request: HttpRequest,
+    dataset_id: int,
+    format: Text = "trl",
+    split: Literal["", "train", "test"] = Query("", description="One split as a single file; left empty, an archive."),
+) -> Any:
+    """A frozen dataset in another tool's format, streamed; bytes with a file name, not JSON."""
+    found = Artifact.objects.select_related("project").filter(pk=dataset_id, project__members=request.user).first()
+    if found is None:
+        raise Http404("There is no such dataset, or you are not a member of its project.")
+    member(request, found.project, ENGINEERS)
+    return _sent(export_dataset(found, format, request.user, split))
+
+
+@router.get("/projects/{slug}/labels", auth=EXPORT, response={200: None, **REFUSED})
+def export_everything(request: HttpRequest, slug: Text, pseudonyms: bool = False, withdrawn: bool = False) -> Any:
+    """Every label as it was given, with its history, streamed as an archive of JSONL."""
+    project = member(request, slug, ENGINEERS).project
+    return _sent(export_labels(project, request.user, pseudonyms=pseudonyms, withdrawn=withdrawn))
+
+
+def _sent(export: Export) -> StreamingHttpResponse:
+    response = StreamingHttpResponse(export.chunks, content_type=export.content_type)
+    response["Content-Disposition"] = f'attachment; filename="{export.filename}"'
+    return response
+
+
 class FreezeIn(Schema):
     kind: Literal["demonstrations", "comparisons", "prompts"]
     name: Text = Field("", max_length=160)
     test_fraction: float = Field(0.1, ge=0, le=0.5)
+    aggregation: Literal["every", "majority", "bradley_terry", "plackett_luce"] = Field(
+        "every", description="What becomes of several rankings of one prompt; for comparisons."
+    )
+    prior: float = Field(PRIOR, gt=0, le=1000, description="Of Bradley-Terry and Plackett-Luce.")
+    margin: bool = Field(False, description="Add TRL's column margin.")
 
 
 @router.post("/projects/{slug}/datasets", auth=EXPORT, response={201: DatasetOut, **REFUSED})
@@ -97,5 +133,8 @@ def freeze_dataset(request: HttpRequest, slug: Text, body: FreezeIn) -> Any:
     project = member(request, slug, ENGINEERS).project
     if body.kind == "prompts":
         return 201, datasets.freeze_prompts(project, request.user, name=body.name)
-    freeze = datasets.freeze_demonstrations if body.kind == "demonstrations" else datasets.freeze_comparisons
-    return 201, freeze(project, request.user, name=body.name, test_fraction=body.test_fraction)
+    shared = {"name": body.name, "test_fraction": body.test_fraction}
+    if body.kind == "demonstrations":
+        return 201, datasets.freeze_demonstrations(project, request.user, **shared)
+    how = {"aggregation": body.aggregation, "prior": body.prior, "margin": body.margin}
+    return 201, datasets.freeze_comparisons(project, request.user, **shared, **how)

@@ -18,9 +18,11 @@ from annotation.api.schemas import (
     DemonstrationOut,
     DemonstrationPage,
     ReasonIn,
+    RevisionOut,
     Text,
 )
 from annotation.models import Claim, Comparison, Demonstration
+from annotation.revisions import history
 from studio.access import ENGINEERS, may
 from studio.models import Membership, Scope
 
@@ -90,13 +92,36 @@ def _blind_prompts(membership: Membership) -> set[int]:
     return set(mine.order_by().values_list("task__prompt", flat=True))
 
 
+@router.get("/comparisons/{label_id}/history", auth=READ_OR_WORK, response={200: list[RevisionOut], **REFUSED})
+def comparison_history(request: HttpRequest, label_id: int) -> Any:
+    """What a ranking said, from its first revision to now."""
+    return _history(request, Comparison, label_id)
+
+
+@router.get("/demonstrations/{label_id}/history", auth=READ_OR_WORK, response={200: list[RevisionOut], **REFUSED})
+def demonstration_history(request: HttpRequest, label_id: int) -> Any:
+    """What a demonstration said, from its first revision to now."""
+    return _history(request, Demonstration, label_id)
+
+
+def _history(request: HttpRequest, kind: type[Label], label_id: int) -> list[dict[str, Any]]:
+    label, membership = _find(request, kind, label_id)
+    if label.annotator_id != membership.user_id and not may(membership, ENGINEERS):
+        raise PermissionDenied("Who made a label may read its history, and engineers and owners.")
+    return [row | {"by": row["by"].username} for row in history(label)]
+
+
 def _withdraw(request: HttpRequest, kind: type[Label], label_id: int, reason: str) -> Any:
-    found = kind.objects.select_related("prompt__project")
-    label = found.filter(pk=label_id, prompt__project__members=request.user).first()
-    if label is None:
-        raise Http404("There is no such label, or you are not a member of its project.")
-    membership = member(request, label.prompt.project)
+    label, membership = _find(request, kind, label_id)
     if not withdraw.may_withdraw(membership, label):
         raise PermissionDenied("Who made a label may take it back, and engineers and owners.")
     withdraw.withdraw(label, request.user, reason)
     return 204, None
+
+
+def _find(request: HttpRequest, kind: type[Label], label_id: int) -> tuple[Label, Membership]:
+    found = kind.objects.select_related("prompt__project", "annotator")
+    label = found.filter(pk=label_id, prompt__project__members=request.user).first()
+    if label is None:
+        raise Http404("There is no such label, or you are not a member of its project.")
+    return label, member(request, label.prompt.project)

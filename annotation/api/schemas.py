@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from ninja import Field, Schema
 from pydantic import AfterValidator
 
-from annotation.models import Claim, Comparison, Completion, Demonstration, Queue
+from annotation.models import Claim, Comparison, Completion, Demonstration, Queue, Task
+from annotation.progress import Progress
 
 
 def _storable(text: str) -> str:
@@ -75,6 +77,73 @@ class QueueOut(Schema):
     name: str
     is_open: bool
     waiting: int = Field(..., description="Tasks that you could still take.")
+
+
+class QueueSettings(Schema):
+    note: Text = Field("", max_length=300, description="A line for those who work in it.")
+    lease_minutes: int = Field(60, ge=1, le=10_080)
+    order: Literal["random", "oldest", "uncertain", "disputed", "diverse"] = "random"
+    reward_model: int | None = Field(None, ge=1, le=2**62, description="Whose scores the order goes by.")
+    skill: Text = Field("", max_length=40, description="Only for members who have it.")
+    people: list[Text] = Field([], max_length=1000, description="Usernames: only for these. None: for everybody.")
+    gold_rate: float = Field(0, ge=0, le=0.5, description="Share of a person's tasks whose right order is known.")
+    gold_feedback: bool = False
+    gold_window: int = Field(10, ge=1, le=1000)
+    calibration_items: int = Field(0, ge=0, le=1000)
+    calibration_pass: float = Field(0.7, ge=0, le=1)
+    warn_below: float | None = Field(None, ge=0, le=1)
+    pause_below: float | None = Field(None, ge=0, le=1)
+    exclude_below: float | None = Field(None, ge=0, le=1)
+    min_seconds: float = Field(2, ge=0, le=3600)
+
+
+class QueueState(QueueSettings):
+    id: int
+    kind: str
+    name: str
+    is_open: bool
+    places: dict[str, int] = Field(..., description="By status, each counted to 1,001.")
+
+    @classmethod
+    def of(cls, queue: Queue, places: Progress) -> QueueState:
+        plain = [name for name in QueueSettings.model_fields if name not in ("reward_model", "people")]
+        return cls(
+            id=queue.pk,
+            kind=queue.kind,
+            name=queue.name,
+            is_open=queue.is_open,
+            reward_model=queue.reward_model_id,
+            people=list(queue.people.values_list("username", flat=True)),
+            places=asdict(places),
+            **{name: getattr(queue, name) for name in plain},
+        )
+
+
+class TaskOut(Schema):
+    id: int
+    prompt: int
+    status: str
+    overlap: int
+    priority: int
+    skill: str
+    assignee: str | None
+
+    @classmethod
+    def of(cls, task: Task) -> TaskOut:
+        return cls(
+            id=task.pk,
+            prompt=task.prompt_id,
+            status=task.status,
+            overlap=task.overlap,
+            priority=task.priority,
+            skill=task.skill,
+            assignee=task.assignee.username if task.assignee else None,
+        )
+
+
+class TaskPage(Schema):
+    items: list[TaskOut]
+    next: int | None = Field(..., description="Send it as `after` for the next page; null on the last.")
 
 
 class AnswerOut(Schema):
@@ -223,6 +292,13 @@ def _label_base(label: Demonstration | Comparison) -> dict[str, Any]:
         "withdrawn": label.is_withdrawn,
         "seconds": label.seconds,
     }
+
+
+class RevisionOut(Schema):
+    number: int
+    content: dict[str, Any]
+    by: str
+    at: datetime
 
 
 class ReasonIn(Schema):

@@ -27,6 +27,7 @@ from annotation.api.schemas import (
     queue_out,
 )
 from annotation.models import Claim, Kind, Queue
+from annotation.revise import reopen
 from annotation.standing import MayNotWork
 
 READ = ("task__prompt", "task__gold", "guideline", "draft")  # with a claim
@@ -73,7 +74,9 @@ def submit_claim(
     if mine.task.kind == Kind.DEMONSTRATE:
         if body.text is None:
             raise ValueError("A demonstration needs 'text'.")
-        label = submit.submit_demonstration(mine, body.text, reasoning=body.reasoning, key=idempotency_key)
+        label = submit.submit_demonstration(
+            mine, body.text, reasoning=body.reasoning, second_look=body.second_look, key=idempotency_key
+        )
     else:
         if body.tiers is None:
             raise ValueError('A ranking needs \'tiers\', for example [["b"], ["a"]].')
@@ -85,6 +88,7 @@ def submit_claim(
             ratings=body.ratings,
             flags=body.flags,
             rationale=body.rationale,
+            second_look=body.second_look,
             key=idempotency_key,
         )
     answer = label_out(label)
@@ -97,6 +101,12 @@ def submit_claim(
     if told := gold.feedback(mine):
         answer.feedback = FeedbackOut(**asdict(told))
     return 201, answer
+
+
+@router.post("/claims/{claim_id}/undo", auth=WORK, response={200: ClaimOut, **REFUSED})
+def undo(request: HttpRequest, claim_id: int) -> Any:
+    """Take back what you handed in, until the task is closed: the claim is live, its label out of the count."""
+    return read_claim(reopen(find_claim(request, claim_id), request.user).pk)
 
 
 @router.post("/claims/{claim_id}/release", auth=WORK, response={204: None, 409: ErrorOut, **REFUSED})

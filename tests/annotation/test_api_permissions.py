@@ -7,6 +7,7 @@ operation is about those, so a refusal means the role.
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,8 +17,9 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
 from annotation.api import api
+from annotation.datasets import freeze_prompts
 from annotation.models import ImportBatch, Kind
-from annotation.queue import claim_next
+from annotation.queue import claim_next, claim_task
 from annotation.submit import submit_demonstration, submit_ranking
 from annotation.tasks import add_demonstration_tasks, add_tasks, find_queue
 from studio.models import ApiToken, Role, Scope, User
@@ -42,6 +44,7 @@ class Rule:
 
 READING, WORKING = {"read"}, {"annotate"}
 EITHER = READING | WORKING
+NEW = "a name of its own"
 FAILURE = {"name": "Invents a function", "description": "", "severity": 2}
 RULES = {
     "GET /projects": Rule(ALL, EITHER, listing=True),
@@ -49,13 +52,23 @@ RULES = {
     "GET /projects/{slug}/prompts": Rule(ALL, READING),
     "POST /projects/{slug}/prompts": Rule(ENGINEERS, {"import"}, {"prompts": [{"prompt": "How?"}]}),
     "GET /queues": Rule(ALL, EITHER, listing=True),
+    "POST /projects/{slug}/queues": Rule(ENGINEERS, {"manage"}, {"kind": "rank", "name": NEW}),
+    "GET /queues/{queue_id}": Rule(ENGINEERS, READING),
+    "PATCH /queues/{queue_id}": Rule(ENGINEERS, {"manage"}, {"note": "Read the traceback first."}),
+    "POST /queues/{queue_id}/tasks": Rule(ENGINEERS, {"manage"}, {"work": []}),
+    "GET /queues/{queue_id}/tasks": Rule(ENGINEERS, READING),
+    "PATCH /tasks/{task_id}": Rule(ENGINEERS, {"manage"}, {"priority": 3}),
+    "POST /tasks/{task_id}/release": Rule(ENGINEERS, {"manage"}, {"person": "sme"}),
     "POST /queues/{queue_id}/claim": Rule(ALL, WORKING),
     "GET /claims/{claim_id}": Rule(ALL, EITHER),
     "POST /claims/{claim_id}/submit": Rule(ALL, WORKING, RANKING, headers={"Idempotency-Key": "k"}),
+    "POST /claims/{done_id}/undo": Rule(ALL, WORKING),
     "POST /claims/{claim_id}/release": Rule(ALL, WORKING, {"skip": "later"}),
     "PUT /claims/{claim_id}/draft": Rule(ALL, WORKING, {"content": {"fields": {}}}),
     "GET /projects/{slug}/comparisons": Rule(ALL, EITHER),
     "GET /projects/{slug}/demonstrations": Rule(ALL, EITHER),
+    "GET /comparisons/{comparison_id}/history": Rule(ALL, EITHER),
+    "GET /demonstrations/{demonstration_id}/history": Rule(ALL, EITHER),
     "POST /comparisons/{comparison_id}/withdraw": Rule(ALL, {"annotate", "manage"}, {"reason": "Mistaken"}),
     "POST /demonstrations/{demonstration_id}/withdraw": Rule(ALL, {"annotate", "manage"}, {"reason": "Mistaken"}),
     "GET /projects/{slug}/failure-classes": Rule(ALL, READING),
@@ -67,6 +80,8 @@ RULES = {
     "POST /imports/{batch_id}/undo": Rule(ENGINEERS, {"import"}),
     "GET /projects/{slug}/datasets": Rule(ENGINEERS, READING),
     "POST /projects/{slug}/datasets": Rule(ENGINEERS, {"export"}, {"kind": "prompts"}),
+    "GET /datasets/{dataset_id}/export": Rule(ENGINEERS, {"export"}),
+    "GET /projects/{slug}/labels": Rule(ENGINEERS, {"export"}),
     "GET /projects/{slug}/agreement": Rule(ENGINEERS, READING),
 }
 
@@ -77,10 +92,9 @@ def operations() -> set[str]:
 
 
 def test_every_operation_has_a_rule():
-    named = {
-        rule.replace("{comparison_id}", "{label_id}").replace("{demonstration_id}", "{label_id}") for rule in RULES
-    }
-    assert operations() == named
+    """Ids are called by what they are of here, and not in the schema."""
+    rules = {re.sub(r"{(comparison|demonstration)_id}", "{label_id}", rule) for rule in RULES}
+    assert operations() == {rule.replace("{done_id}", "{claim_id}") for rule in rules}
 
 
 @pytest.fixture
@@ -90,7 +104,7 @@ def cast(annotator, sme, engineer, owner, outsider) -> dict[str, User]:
 
 
 @pytest.fixture
-def send(project, guideline, prompts, answers, engineer, var) -> Callable:
+def send(project, guideline, prompts, answers, engineer, sme, var) -> Callable:
     """Call an operation on things that exist, the caller's own where it is about those; returns the status."""
     from annotation import failures
 
@@ -112,6 +126,17 @@ def send(project, guideline, prompts, answers, engineer, var) -> Callable:
         add_demonstration_tasks(write_queue, prompts[:1])
         if "{claim_id}" in operation:
             ids["claim_id"] = claim_next(rank_queue, owner).pk
+        if "{done_id}" in operation:  # overlap 2: another place keeps its task open
+            (task,) = add_tasks(rank_queue, [(prompts[0], answers[0])], overlap=2)
+            claim = claim_task(task, owner)
+            submit_ranking(claim, RANKING["tiers"])
+            ids["done_id"] = claim.pk
+        if "{task_id}" in operation:
+            (task,) = add_tasks(rank_queue, [(prompts[0], answers[0])])
+            claim_task(task, sme)
+            ids["task_id"] = task.pk
+        if "{dataset_id}" in operation:
+            ids["dataset_id"] = freeze_prompts(project, engineer).pk
         if "{comparison_id}" in operation:
             ids["comparison_id"] = submit_ranking(claim_next(rank_queue, owner), RANKING["tiers"]).pk
         if "{demonstration_id}" in operation:
@@ -128,8 +153,10 @@ def send(project, guideline, prompts, answers, engineer, var) -> Callable:
                 Client().post(path, {"file": SimpleUploadedFile("p.jsonl", row.encode())}, headers=headers).status_code
             )
         body = rule.body and rule.body | ({"completion": answers[0][0].pk} if "completion" in rule.body else {})
-        if body and "severity" in body:
+        if body and "name" in body:
             body |= {"name": str(uuid.uuid4())}
+        if body and "work" in body:
+            body |= {"work": [{"prompt": prompts[0].pk, "completions": [c.pk for c in answers[0]]}]}
         text = "" if body is None else json.dumps(body)
         return (
             Client()
