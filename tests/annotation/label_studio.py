@@ -105,11 +105,12 @@ class Interface:
         self.page.keyboard.press("Shift+Enter")
 
     def drag(self, answer: str, bucket: str) -> None:
-        """Until it is there: on a busy machine its drag and drop now and then misses the mouse."""
+        """Until it is there: on a busy machine its page draws itself anew under the mouse now and then."""
         place = self.page.locator(f"[data-rbd-droppable-id={bucket}]")
         card = self.page.locator("[data-rbd-draggable-id]", has_text=answer).first
-        for _ in range(4):
+        for _ in range(8):
             card.wait_for()
+            place.wait_for()
             self._drag_once(card, place)
             if place.get_by_text(answer).count():
                 return
@@ -117,7 +118,8 @@ class Interface:
 
     def _drag_once(self, card: Locator, place: Locator) -> None:
         start, end = card.bounding_box(), place.bounding_box()
-        assert start and end
+        if start is None or end is None:  # gone since we waited for it
+            return self.page.wait_for_timeout(500)
         mouse = self.page.mouse
         mouse.move(start["x"] + 30, start["y"] + 12)
         mouse.down()
