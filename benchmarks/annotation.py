@@ -165,11 +165,11 @@ def growth(server, many: int, *, few: int = 1000, rounds: int = 6) -> dict[str, 
     for size, url in urls.items():
         with data.on_database(url):
             data.add_many(data.make_crowd(8), size)
-    for round in range(rounds):
+    for turn in range(rounds):
         for size, url in urls.items():
             with data.on_database(url):
                 took, seen = _claims_and_pages()
-                if round:  # the first warms up
+                if turn:  # the first warms up
                     claims[size] += took
                     pages[size] += seen
     return {
