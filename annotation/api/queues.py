@@ -9,7 +9,7 @@ from ninja import Field, Query, Router, Schema
 
 from annotation import lead
 from annotation.api.auth import MANAGE, READ, member
-from annotation.api.schemas import REFUSED, QueueSettings, QueueState, TaskOut, TaskPage, Text
+from annotation.api.schemas import REFUSED, Id, QueueSettings, QueueState, TaskOut, TaskPage, Text
 from annotation.api.work import find_queue
 from annotation.models import Claim, Completion, Prompt, Queue, Task
 from annotation.progress import progress_of
@@ -31,8 +31,8 @@ class QueuePatch(QueueSettings):
 
 
 class WorkIn(Schema):
-    prompt: int = Field(..., ge=1, le=2**62)
-    completions: list[int] = Field([], max_length=26, description="To rank; none for a demonstration.")
+    prompt: Id
+    completions: list[Id] = Field([], max_length=26, description="To rank; none for a demonstration.")
 
 
 class TasksIn(Schema):

@@ -20,6 +20,7 @@ def _storable(text: str) -> str:
 
 
 Text = Annotated[str, AfterValidator(_storable)]  # PostgreSQL stores no NUL
+Id = Annotated[int, Field(ge=1, le=2**62)]  # larger ones fit into no database
 
 
 class Message(Schema):
@@ -83,7 +84,7 @@ class QueueSettings(Schema):
     note: Text = Field("", max_length=300, description="A line for those who work in it.")
     lease_minutes: int = Field(60, ge=1, le=10_080)
     order: Literal["random", "oldest", "uncertain", "disputed", "diverse"] = "random"
-    reward_model: int | None = Field(None, ge=1, le=2**62, description="Whose scores the order goes by.")
+    reward_model: Id | None = Field(None, description="Whose scores the order goes by.")
     skill: Text = Field("", max_length=40, description="Only for members who have it.")
     people: list[Text] = Field([], max_length=1000, description="Usernames: only for these. None: for everybody.")
     gold_rate: float = Field(0, ge=0, le=0.5, description="Share of a person's tasks whose right order is known.")
@@ -340,9 +341,9 @@ class FailureClassIn(Schema):
 
 
 class FailureExampleIn(Schema):
-    claim: int | None = Field(None, description="Your claim, where the answer is known by its letter …")
+    claim: Id | None = Field(None, description="Your claim, where the answer is known by its letter …")
     answer: Text | None = None
-    completion: int | None = Field(
+    completion: Id | None = Field(
         None, description="… or the completion's id, for SMEs and engineers outside blind work."
     )
     correction: Text

@@ -61,11 +61,12 @@ def test_work_is_put_in_and_listed(call, engineer, sme, rank_queue, prompts, ans
     for wrong, sentence in [
         ({"work": [{"prompt": 999_999}]}, "no prompt 999999"),
         ({"work": [{"prompt": prompts[0].pk, "completions": [999_999]}]}, "no completion 999999"),
+        ({"work": [{"prompt": prompts[0].pk, "completions": [2**70]}]}, ""),
         ({"work": work, "assignee": "nobody"}, "not a member"),
         ({"work": [{"prompt": prompts[1].pk, "completions": [c.pk for c in answers[0]]}]}, "one prompt only"),
     ]:
         refused = call(engineer, "POST", f"/queues/{rank_queue.pk}/tasks", wrong)
-        assert refused.status_code == 422 and sentence in refused.json()["detail"], refused.text
+        assert refused.status_code == 422 and sentence in str(refused.json()["detail"]), refused.text
     assert Task.objects.count() == 6
 
 
