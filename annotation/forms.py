@@ -28,12 +28,16 @@ class PromptFilterForm(forms.Form):
     def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.project = project
-        found = project.prompts.exclude(cluster="").order_by("cluster").values_list("cluster", flat=True).distinct()
-        self.fields["cluster"].choices = [("", "All clusters"), *((cluster, cluster) for cluster in found)]
+        self.fields["cluster"].choices = cluster_choices(project)
 
     def prompts(self) -> QuerySet[Prompt]:
         self.is_valid()
         return matching_prompts(self.project, self.cleaned_data)
+
+
+def cluster_choices(project: Project) -> list[tuple[str, str]]:
+    found = project.prompts.exclude(cluster="").order_by("cluster").values_list("cluster", flat=True).distinct()
+    return [("", "All clusters"), *((cluster, cluster) for cluster in found)]
 
 
 def matching_prompts(project: Project, data: dict[str, Any]) -> QuerySet[Prompt]:
@@ -56,6 +60,28 @@ def _small_number(label: str, initial: int, maximum: int, help_text: str = "", m
     return forms.IntegerField(label=label, initial=initial, min_value=minimum, max_value=maximum, help_text=help_text)
 
 
+class PersonField(forms.ModelChoiceField):
+    """One of a project's members, by the name that is shown; the form sets `queryset` to `members_of(project)`."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(User.objects.none(), required=False, **kwargs)
+
+    def label_from_instance(self, user: User) -> str:
+        return user.display_name
+
+
+class PeopleField(forms.ModelMultipleChoiceField):
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(User.objects.none(), required=False, widget=forms.CheckboxSelectMultiple, **kwargs)
+
+    def label_from_instance(self, user: User) -> str:
+        return user.display_name
+
+
+def members_of(project: Project) -> QuerySet[User]:
+    return User.objects.filter(projects=project).order_by("username")
+
+
 class QueueWorkForm(forms.Form):
     """Which queue work goes into, and for whom it is."""
 
@@ -69,15 +95,12 @@ class QueueWorkForm(forms.Form):
     skill = forms.CharField(
         max_length=40, required=False, help_text="Only for members with this tag. Left empty: for everybody."
     )
-    assignee = forms.ModelChoiceField(
-        User.objects.none(), required=False, empty_label="Nobody in particular", label="Keep a place for"
-    )
+    assignee = PersonField(empty_label="Nobody in particular", label="Keep a place for")
 
     def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["queue"].queryset = project.queues.filter(kind=self.kind, is_open=True)
-        self.fields["assignee"].queryset = User.objects.filter(projects=project).order_by("username")
-        self.fields["assignee"].label_from_instance = lambda user: user.display_name
+        self.fields["assignee"].queryset = members_of(project)
 
     def shared(self) -> dict[str, Any]:
         """What `add_tasks` takes for all tasks."""
@@ -97,8 +120,7 @@ class QueueDemonstrationsForm(QueueWorkForm):
 
     def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
         super().__init__(*args, project=project, **kwargs)
-        found = project.prompts.exclude(cluster="").order_by("cluster").values_list("cluster", flat=True).distinct()
-        self.fields["cluster"].choices = [("", "All clusters"), *((cluster, cluster) for cluster in found)]
+        self.fields["cluster"].choices = cluster_choices(project)
 
 
 class QueueRankingsForm(QueueWorkForm):

@@ -6,6 +6,7 @@ from typing import Any
 
 from django import forms
 
+from annotation.forms import PersonField
 from annotation.models import FailureClass, FailureStatus
 from annotation.submit import LONGEST
 from studio.access import EXPERTS
@@ -32,7 +33,7 @@ def name_and_number(artifact: Artifact) -> str:
 class FailureFilterForm(forms.Form):
     q = forms.CharField(required=False, label="Text", max_length=200)
     severity = forms.ChoiceField(required=False, choices=[("", "Any severity"), *FailureClass.Severity.choices])
-    owner = forms.ModelChoiceField(User.objects.none(), required=False, empty_label="Anybody's")
+    owner = PersonField(empty_label="Anybody's")
     state = forms.ChoiceField(
         required=False, label="Status", choices=[("", "Any status"), *FailureStatus.State.choices]
     )
@@ -41,7 +42,6 @@ class FailureFilterForm(forms.Form):
     def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["owner"].queryset = experts_of(project)
-        self.fields["owner"].label_from_instance = lambda user: user.display_name
 
     def conditions(self) -> dict[str, Any]:
         """Arguments for `find_classes`; a value that fits no field is left out."""
@@ -61,9 +61,7 @@ class FailureClassForm(forms.Form):
 
 
 class EditFailureClassForm(FailureClassForm):
-    owner = forms.ModelChoiceField(
-        User.objects.none(), required=False, empty_label="Nobody", help_text="Who keeps an eye on it."
-    )
+    owner = PersonField(empty_label="Nobody", help_text="Who keeps an eye on it.")
     suggested_prompts = forms.CharField(
         required=False, max_length=LONGEST, label="Prompts that provoke it",
         widget=forms.Textarea(attrs={"rows": 6}), help_text="One a line. Offered to those who probe a model for it.",
@@ -72,7 +70,6 @@ class EditFailureClassForm(FailureClassForm):
     def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["owner"].queryset = experts_of(project)
-        self.fields["owner"].label_from_instance = lambda user: user.display_name
 
     def clean_suggested_prompts(self) -> list[str]:
         return self.cleaned_data["suggested_prompts"].splitlines()

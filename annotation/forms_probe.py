@@ -8,11 +8,12 @@ from django import forms
 
 from annotation.chat_labels import OUTCOMES
 from annotation.chats import LONGEST_MESSAGE
+from annotation.forms import PersonField
 from annotation.forms_failures import experts_of, models_of, name_and_number, open_classes
 from annotation.models import FailureClass, FailureStatus, Strength
 from annotation.probe import MOST_WANTED
 from annotation.submit import LONGEST
-from studio.models import Project, User
+from studio.models import Project
 from studio.runs.models import Artifact
 from studio.serving.client import Sampling
 
@@ -99,9 +100,7 @@ class ChatDemonstrationForm(forms.Form):
 class ProbeForm(forms.Form):
     failure_class = forms.ModelChoiceField(FailureClass.objects.none(), label="Failure class", empty_label="Choose …")
     model = forms.ModelChoiceField(Artifact.objects.none(), empty_label="Choose …")
-    assignee = forms.ModelChoiceField(
-        User.objects.none(), required=False, label="Who", empty_label="The first who takes it"
-    )
+    assignee = PersonField(label="Who", empty_label="The first who takes it")
     wanted = forms.IntegerField(
         label="Examples wanted", initial=3, min_value=1, max_value=MOST_WANTED,
         help_text="It may be concluded with fewer, when the model does not fail.",
@@ -117,7 +116,6 @@ class ProbeForm(forms.Form):
         self.fields["model"].queryset = models_of(project)
         self.fields["model"].label_from_instance = name_and_number
         self.fields["assignee"].queryset = experts_of(project)
-        self.fields["assignee"].label_from_instance = lambda user: user.display_name
 
 
 class ConcludeForm(forms.Form):

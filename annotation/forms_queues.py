@@ -6,8 +6,9 @@ from typing import Any
 
 from django import forms
 
+from annotation.forms import PeopleField, PersonField, members_of
 from annotation.models import Kind, Queue
-from studio.models import Project, User
+from studio.models import Project
 from studio.runs.models import Artifact
 
 KINDS = [(Kind.DEMONSTRATE.value, Kind.DEMONSTRATE.label), (Kind.RANK.value, Kind.RANK.label)]
@@ -40,7 +41,6 @@ class QueueForm(forms.ModelForm):
             "order": "Of tasks with the same priority.",
             "reward_model": "Whose scores the order goes by, where it goes by scores.",
             "skill": "A tag: only members who have it are given this work. Left empty, everybody is.",
-            "people": "Only these, whatever their role. None chosen: everybody.",
             "min_seconds": "Whoever answers faster is asked to look again.",
             "gold_rate": "0.1 is one in ten; gold items look like any other task. They are made under Quality, Gold.",
             "calibration_items": "0: none. The trial round tells people how they did.",
@@ -49,20 +49,16 @@ class QueueForm(forms.ModelForm):
             "exclude_below": "Their labels leave future datasets too.",
         }
         widgets = {
-            "people": forms.CheckboxSelectMultiple,
-            **{
-                name: forms.NumberInput(attrs={"step": "0.05", "min": 0, "max": 1})
-                for name in ("gold_rate", "calibration_pass", "warn_below", "pause_below", "exclude_below")
-            },
+            name: forms.NumberInput(attrs={"step": "0.05", "min": 0, "max": 1})
+            for name in ("gold_rate", "calibration_pass", "warn_below", "pause_below", "exclude_below")
         }
 
+    people = PeopleField(help_text="Only these, whatever their role. None chosen: everybody.")
     kind = forms.ChoiceField(choices=KINDS, widget=forms.RadioSelect, initial=Kind.RANK.value, label="Kind of work")
 
     def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["people"].queryset = User.objects.filter(projects=project).order_by("username")
-        self.fields["people"].label_from_instance = lambda user: user.display_name
-        self.fields["people"].required = False
+        self.fields["people"].queryset = members_of(project)
         rewards = Artifact.objects.filter(project=project, kind=Artifact.Kind.REWARD_MODEL).order_by("-id")
         self.fields["reward_model"].queryset = rewards
         self.fields["reward_model"].label_from_instance = lambda m: f"{m.name} (#{m.pk})"
@@ -88,11 +84,10 @@ class TaskActForm(forms.Form):
 
     act = forms.ChoiceField(choices=ACTS)
     claim = forms.IntegerField(required=False, min_value=1, max_value=2**62)
-    person = forms.ModelChoiceField(User.objects.none(), required=False, empty_label="Nobody in particular")
+    person = PersonField()
     priority = forms.IntegerField(required=False, min_value=-1000, max_value=1000)
     reason = forms.CharField(required=False, max_length=200)
 
     def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["person"].queryset = User.objects.filter(projects=project).order_by("username")
-        self.fields["person"].label_from_instance = lambda user: user.display_name
+        self.fields["person"].queryset = members_of(project)

@@ -15,6 +15,7 @@ from annotation.journal import record
 from annotation.models import Claim, Kind, Queue, Slot, Task
 from annotation.ordering import check_scores, reorder
 from annotation.ordering_tasks import reorder_queue
+from annotation.tasks import withdraw_tasks
 from studio.memberships import skill_tag
 from studio.models import Membership, Project, User
 
@@ -141,11 +142,8 @@ def put_back(task: Task, by: User) -> None:
 @transaction.atomic
 def take_out(task: Task, by: User, reason: str = "") -> None:
     """Take a task out of its queue for good; judgements that exist stay. Raises ValueError when it is over already."""
-    _lock(task)
-    waiting = Task.objects.filter(pk=task.pk, status__in=[Task.Status.OPEN, Task.Status.HELD])
-    if waiting.update(status=Task.Status.WITHDRAWN) != 1:
+    if withdraw_tasks(Task.objects.filter(pk=task.pk)) != 1:
         raise ValueError("This task is over already.")
-    Slot.objects.filter(task=task, status=Slot.Status.FREE).update(status=Slot.Status.WITHDRAWN)
     task.status = Task.Status.WITHDRAWN
     record(task.queue.project_id, by, "task withdrawn", task, reason=reason[:200])
 

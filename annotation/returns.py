@@ -20,6 +20,7 @@ from annotation.gold import accuracy_of
 from annotation.imports.batches import VENDOR
 from annotation.imports.containers import read_lines
 from annotation.imports.insert import add_rows, new_ids
+from annotation.imports.items import check_characters, storable
 from annotation.models import (
     Claim,
     Comparison,
@@ -42,6 +43,7 @@ from studio.models import User
 ROWS = 500  # a transaction
 LISTED = 100  # refused rows that the report keeps
 UNDECIDED = "In a vendor's batch that is not decided yet"
+TEXTS = ("worker", "answer", "reasoning", "rationale")
 RANKING = ("tiers", "unrankable", "strength", "ratings", "flags", "rationale")
 
 
@@ -110,8 +112,9 @@ def _read(batch: VendorBatch, content: bytes) -> Reading:
                 raise ValueError(record.problem)
             row = _check(record.number, record.value, items, seen, judged)
         except ValueError as error:
-            reading.refused.append((record.number, str(error).rstrip(".")))
+            reading.refused.append((record.number, storable(str(error).rstrip("."))))
             continue
+        seen[record.value["key"]] = record.number
         if isinstance(row, str):
             reading.skipped[record.value["key"]] = row
         else:
@@ -131,11 +134,13 @@ def _check(
         raise ValueError("its 'key' is none of this batch")
     if key in seen:
         raise ValueError(f"its task was answered in line {seen[key]} already")
-    if not isinstance(worker, str) or not 1 <= len(worker.strip()) <= 80 or "\0" in worker:
+    if not isinstance(worker, str) or not 1 <= len(worker.strip()) <= 80:
         raise ValueError("'worker' must say who did it, in 1 to 80 characters")
-    seen[key] = line
+    for name in TEXTS:
+        if isinstance(row.get(name), str):
+            check_characters(f"'{name}'", row[name])
     if row.get("skip"):
-        return str(row["skip"])[:200]
+        return storable(str(row["skip"]))[:200]
     item, worker = items[key], worker.strip()
     if before := judged.get((worker, item.task_id)):
         raise ValueError(f"{worker} did the same task in line {before} already: each place wants another person")
@@ -178,7 +183,7 @@ def _know_workers(batch: VendorBatch, reading: Reading) -> None:
     users = {worker: pseudonym(batch.project, batch.vendor, worker) for worker in {r.worker for r in reading.rows}}
     earlier = set(
         Claim.objects.filter(
-            annotator__in=users.values(), task__in={r.item.task_id for r in reading.rows},
+            annotator__in=users.values(), task__in=batch.items.values("task"),
             status__in=[Claim.Status.LIVE, Claim.Status.SUBMITTED],
         ).values_list("task", "annotator")
     )  # fmt: skip
@@ -308,7 +313,7 @@ def _forget(batch: VendorBatch, staged: ImportBatch) -> None:
 
 
 def _report(batch: VendorBatch, reading: Reading, name: str) -> dict[str, Any]:
-    gold = {g.task_id: g.tiers for g in Gold.objects.filter(task__in={r.item.task_id for r in reading.rows})}
+    gold = {g.task_id: g.tiers for g in Gold.objects.filter(task__in=batch.items.values("task"))}
     ours = _our_rankings(batch, reading.rows)
     judged = []
     for row in reading.rows:
@@ -327,10 +332,10 @@ def _report(batch: VendorBatch, reading: Reading, name: str) -> dict[str, Any]:
             )
         )
     answered = {row.item.key for row in reading.rows} | set(reading.skipped)
-    refused_keys = set(batch.items.values_list("key", flat=True)) - answered
+    missing = set(batch.items.values_list("key", flat=True)) - answered
     return report_on(judged) | {
         "file": name, "rows": reading.total, "taken": len(reading.rows), "skipped": len(reading.skipped),
-        "refused": len(reading.refused), "refused_rows": reading.refused[:LISTED], "missing": len(refused_keys),
+        "refused": len(reading.refused), "refused_rows": reading.refused[:LISTED], "missing": len(missing),
     }  # fmt: skip
 
 

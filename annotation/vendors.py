@@ -82,7 +82,7 @@ def _hand_over(
 
 
 def _take_places(queue: Queue, places: int, per_task: int) -> list[Slot]:
-    free = open_places(queue).order_by("-priority", "place").select_for_update(of=("self",), skip_locked=True)
+    free = open_places(queue=queue).order_by("-priority", "place").select_for_update(of=("self",), skip_locked=True)
     taken: Counter[int] = Counter()
     chosen = []
     for slot in free[: places * 20]:
@@ -101,9 +101,9 @@ def _take_places(queue: Queue, places: int, per_task: int) -> list[Slot]:
     return chosen
 
 
-def open_places(queue: Queue) -> QuerySet[Slot]:
+def open_places(**among: Any) -> QuerySet[Slot]:
     """Free places that are kept for nobody here."""
-    free = Slot.objects.filter(queue=queue, status=Slot.Status.FREE, assignee=None)
+    free = Slot.objects.filter(status=Slot.Status.FREE, assignee=None, **among)
     return free.filter(task__status=Task.Status.OPEN, task__gold=None)
 
 
@@ -194,6 +194,5 @@ def held_rows(batch: VendorBatch) -> None:
 
 def places_by_queue(project: Project) -> dict[int, int]:
     """How many places of each of the project's queues could be handed out now."""
-    free = Slot.objects.filter(queue__project=project, queue__kind__in=KINDS, status=Slot.Status.FREE, assignee=None)
-    open_to_all = free.filter(task__status=Task.Status.OPEN, task__gold=None)
-    return dict(open_to_all.order_by().values_list("queue").annotate(n=Count("pk")))
+    free = open_places(queue__project=project, queue__kind__in=KINDS)
+    return dict(free.order_by().values_list("queue").annotate(n=Count("pk")))

@@ -20,6 +20,7 @@ from annotation.forms_probe import ChatDemonstrationForm, ChatForm, ConcludeForm
 from annotation.models import Chat, FailureClass, FailureExample, Prompt, Reply, Turn
 from studio.access import ENGINEERS, EXPERTS, may, member_required
 from studio.models import Project, User
+from studio.web.numbers import whole_number
 
 TRIES = 8  # prompts offered in a probe
 WAITING, WRITING = Reply.State.WAITING, Reply.State.WRITING
@@ -43,20 +44,15 @@ def new_chat(request: HttpRequest, project: Project) -> HttpResponse:
             form.add_error(None, str(error))
         else:
             return redirect("annotation:chat", project.slug, chat.pk)
-    about = FailureClass.objects.filter(project=project, pk=_number(request, "class")).first()
+    about = FailureClass.objects.filter(project=project, pk=whole_number(request.GET.get("class"))).first()
     context = {"project": project, "form": form, "class": about}
     return render(request, "annotation/new_chat.html", context, status=422 if form.errors else 200)
 
 
 def _suggested(request: HttpRequest, project: Project) -> dict[str, Any]:
     initial = {name: request.GET[name] for name in ("text", "model", "other") if name in request.GET}
-    prompt = Prompt.objects.filter(project=project, pk=_number(request, "prompt")).first()
+    prompt = Prompt.objects.filter(project=project, pk=whole_number(request.GET.get("prompt"))).first()
     return initial | ({"text": prompt.text} if prompt else {})
-
-
-def _number(request: HttpRequest, name: str) -> int:
-    text = request.GET.get(name, "")
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 18 else 0
 
 
 @require_GET

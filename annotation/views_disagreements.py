@@ -25,6 +25,7 @@ from annotation.settling import (
 )
 from studio.access import ENGINEERS, member_required
 from studio.models import Project
+from studio.web.numbers import whole_number
 
 PAGE = 20
 SHOWN = {"": "To be settled", "sent": "Sent or settled", "all": "All"}
@@ -38,7 +39,7 @@ def disagreements(request: HttpRequest, project: Project) -> HttpResponse:
     if request.method == "POST":
         _send(request, project)
         return redirect(request.get_full_path())
-    before = _number(request, "before")
+    before = whole_number(request.GET.get("before"))
     tasks = judged_tasks(project, before)
     measured = measure(tasks)
     disputed = [m for m in measured if m.value > 0]
@@ -71,11 +72,6 @@ def _fits(found: Measured, wanted: str, state: str) -> bool:
     return state == "all" or found.is_sent == (state == "sent")
 
 
-def _number(request: HttpRequest, name: str) -> int | None:
-    text = request.GET.get(name, "")
-    return int(text) if text.isdecimal() and len(text) < 18 else None
-
-
 def _rows(found: list[Dispute]) -> list[dict[str, Any]]:
     """Each dispute with its rankings in the letters of the task's own order, whoever was shown what."""
     positions = TaskCompletion.objects.filter(task__in=[d.task.pk for d in found])
@@ -103,7 +99,7 @@ def _waiting(project: Project) -> list[Any]:
 
 
 def _send(request: HttpRequest, project: Project) -> None:
-    tasks = [int(text) for text in request.POST.getlist("task") if text.isdecimal() and len(text) < 18]
+    tasks = [task for text in request.POST.getlist("task") if (task := whole_number(text)) is not None]
     try:
         made = send_to_adjudication(project, tasks, request.user)
     except ValueError as error:

@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET
 
-from annotation.exports.datasets import FORMATS, Export, export_dataset, exportable, formats_for, splits_of
+from annotation.exports.datasets import FORMATS, export_dataset, exportable, formats_for, splits_of
 from annotation.exports.labels import export_labels
 from annotation.forms_exports import ChooseDatasetForm, DownloadForm, LabelsForm
 from annotation.models import Split
 from studio.access import ENGINEERS, member_required
 from studio.models import Project
 from studio.runs.models import Artifact
+from studio.web.downloads import download
 
 RECENT = 12
 
@@ -62,7 +63,7 @@ def export_artifact(request: HttpRequest, project: Project, artifact_id: int, fo
     except ValueError as error:
         messages.error(request, str(error))
         return redirect("annotation:exports", project.slug)
-    return _sent(export)
+    return download(export.chunks, export.filename, export.content_type)
 
 
 @require_GET
@@ -70,10 +71,5 @@ def export_artifact(request: HttpRequest, project: Project, artifact_id: int, fo
 def export_all_labels(request: HttpRequest, project: Project) -> HttpResponse:
     form = LabelsForm(request.GET)
     form.is_valid()  # two boxes: whatever was sent is one or none
-    return _sent(export_labels(project, request.user, **form.cleaned_data))
-
-
-def _sent(export: Export) -> StreamingHttpResponse:
-    response = StreamingHttpResponse(export.chunks, content_type=export.content_type)
-    response["Content-Disposition"] = f'attachment; filename="{export.filename}"'
-    return response
+    export = export_labels(project, request.user, **form.cleaned_data)
+    return download(export.chunks, export.filename, export.content_type)

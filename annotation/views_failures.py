@@ -32,6 +32,7 @@ from annotation.views_journal import facts
 from annotation.withdraw import may_withdraw, withdraw
 from studio.access import ENGINEERS, EXPERTS, may, member_required
 from studio.models import Project
+from studio.web.numbers import whole_number
 
 SHOWN = 50  # classes or examples a page, prompts to choose from
 HISTORY = 30  # entries of the journal
@@ -272,10 +273,10 @@ def use_example(request: HttpRequest, project: Project, example_id: int) -> Http
 
 
 def _number(request: HttpRequest, name: str) -> int:
-    text = request.GET[name]
-    if not text.isdecimal() or len(text) > 18:
+    number = whole_number(request.GET[name])
+    if number is None:
         raise Http404("There is no such prompt or answer.")
-    return int(text)
+    return number
 
 
 @require_POST

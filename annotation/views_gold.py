@@ -18,6 +18,7 @@ from annotation.models import Comparison, Gold, Kind, Queue, Task
 from annotation.statistics.intervals import Interval, wilson
 from studio.access import ENGINEERS, member_required
 from studio.models import Project
+from studio.web.numbers import whole_number
 
 PAGE = 25
 SUSPICIOUS = 0.5  # mean accuracy below which an item is rather wrong itself than hard …
@@ -30,9 +31,10 @@ RESULTS = 100
 def gold(request: HttpRequest, project: Project) -> HttpResponse:
     """The items, those that people fail first, retired ones last; queues that use them; what would make more."""
     chosen = request.GET.get("queue", "")
+    queue = whole_number(chosen)
     found = _with_results(Gold.objects.filter(task__queue__project=project))
-    if chosen.isdecimal() and len(chosen) < 18:
-        found = found.filter(task__queue=chosen)
+    if queue is not None:
+        found = found.filter(task__queue=queue)
     in_line = found.order_by(F("retired_at").desc(nulls_first=True), F("mean").asc(nulls_last=True), "-pk")
     page = Paginator(in_line, PAGE).get_page(request.GET.get("page"))
     for item in page:

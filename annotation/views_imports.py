@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import messages
-from django.core.files.uploadhandler import TemporaryFileUploadHandler
 from django.core.paginator import Paginator
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from annotation.forms_imports import ImportForm, NewImportForm
@@ -20,7 +19,7 @@ from annotation.imports.items import Item
 from annotation.models import ImportBatch
 from studio.access import ENGINEERS, member_required
 from studio.models import Project
-from studio.runs.uploads import BoundedUpload
+from studio.runs.uploads import BoundedUpload, bounded_upload
 from studio.web.templatetags.studio import filesize
 
 PAGE = 25
@@ -30,15 +29,18 @@ COUNTED = (("prompts", "prompt"), ("demonstrations", "demonstration"), ("compari
 
 
 def _find(project: Project, batch_id: int) -> ImportBatch:
-    found = ImportBatch.objects.filter(project=project).exclude(format=batches.VENDOR).select_related("created_by")
-    return get_object_or_404(found, pk=batch_id)
+    return get_object_or_404(_all(project), pk=batch_id)
+
+
+def _all(project: Project) -> QuerySet[ImportBatch]:
+    """The project's imports; a vendor's return has pages of its own."""
+    return ImportBatch.objects.filter(project=project).exclude(format=batches.VENDOR).select_related("created_by")
 
 
 @require_GET
 @member_required(*ENGINEERS)
 def imports(request: HttpRequest, project: Project) -> HttpResponse:
-    found = ImportBatch.objects.filter(project=project).exclude(format=batches.VENDOR).select_related("created_by")
-    page = Paginator(found, PAGE).get_page(request.GET.get("page"))
+    page = Paginator(_all(project), PAGE).get_page(request.GET.get("page"))
     rows = [_facts(batch) for batch in page]
     context = {"project": project, "page": page, "rows": rows, "live": any(b.status in LIVE for b in page)}
     return render(request, "annotation/_imports.html" if request.htmx else "annotation/imports.html", context)
@@ -57,17 +59,10 @@ def _facts(batch: ImportBatch) -> dict[str, Any]:
     }
 
 
-@csrf_exempt  # checked in `_new_import`: the token is in the body, and the handlers must be set before it is read
 @require_http_methods(["GET", "POST"])
 @member_required(*ENGINEERS)
-def new_import(request: HttpRequest, project: Project) -> HttpResponse:
-    bounded = BoundedUpload(request)
-    request.upload_handlers = [bounded, TemporaryFileUploadHandler(request)]
-    return _new_import(request, project, bounded)
-
-
-@csrf_protect
-def _new_import(request: HttpRequest, project: Project, bounded: BoundedUpload) -> HttpResponse:
+@bounded_upload
+def new_import(request: HttpRequest, project: Project, bounded: BoundedUpload) -> HttpResponse:
     form = NewImportForm(request.POST, request.FILES) if request.method == "POST" else NewImportForm()
     if bounded.exceeded:
         form.errors.clear()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_GET
@@ -14,6 +14,8 @@ from annotation.forms_trust import JournalForm
 from annotation.models import JournalEntry
 from studio.access import ENGINEERS, member_required
 from studio.models import Project
+from studio.web.downloads import download
+from studio.web.numbers import whole_number
 
 PAGE = 50
 CHUNK = 2000  # rows fetched at a time while a file is sent
@@ -27,7 +29,7 @@ def entries(request: HttpRequest, project: Project) -> HttpResponse:
     form = JournalForm(request.GET or None, project=project)
     chosen = form.chosen()
     found = journal.entries(project, chosen)
-    rows, newer, older = _page(found, _id(request, "before"), _id(request, "after"))
+    rows, newer, older = _page(found, *(whole_number(request.GET.get(name)) for name in ("before", "after")))
     for entry in rows:
         entry.subject = _subject(project, entry)
         entry.facts = facts(entry)
@@ -65,9 +67,7 @@ def export(request: HttpRequest, project: Project, format: str) -> HttpResponse:
         return HttpResponse("\n".join(e for errors in form.errors.values() for e in errors), status=422)
     lines, content_type = FORMATS[format]
     found = journal.entries(project, chosen).iterator(chunk_size=CHUNK)
-    response = StreamingHttpResponse(lines(found), content_type=content_type)
-    response["Content-Disposition"] = f'attachment; filename="{project.slug}-journal.{format}"'
-    return response
+    return download(lines(found), f"{project.slug}-journal.{format}", content_type)
 
 
 def _subject(project: Project, entry: JournalEntry) -> dict[str, str] | None:
@@ -102,11 +102,6 @@ def _words(value: Any) -> str:
         return f"{value:.3g}"
     text = value if isinstance(value, str) else str(value)
     return text if len(text) <= 300 else f"{text[:300]}…"
-
-
-def _id(request: HttpRequest, name: str) -> int | None:
-    text = request.GET.get(name, "")
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 18 else None
 
 
 def _query(request: HttpRequest) -> str:

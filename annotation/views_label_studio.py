@@ -17,6 +17,7 @@ from annotation.label_studio.tasks import pull_link, push_link
 from annotation.models import LabelStudioLink
 from studio.access import ENGINEERS, member_required
 from studio.models import Project
+from studio.web.numbers import whole_number
 
 
 def _find(project: Project, link_id: int) -> LabelStudioLink:
@@ -69,8 +70,7 @@ def link_status(request: HttpRequest, project: Project, link_id: int) -> HttpRes
 @require_POST
 @member_required(*ENGINEERS)
 def link_queue(request: HttpRequest, project: Project) -> HttpResponse:
-    chosen = request.POST.get("queue", "")
-    queue = project.queues.filter(pk=chosen).first() if chosen.isdecimal() else None
+    queue = project.queues.filter(pk=whole_number(request.POST.get("queue"))).first()
     if queue is None:
         messages.error(request, "Choose the queue that people are to work on in Label Studio.")
         return redirect("annotation:label-studio", project.slug)

@@ -28,6 +28,7 @@ from annotation.views_mine import second_thoughts
 from annotation.withdraw import may_withdraw, withdraw
 from studio.access import ENGINEERS, EXPERTS, may, member_required
 from studio.models import Membership, Project, User
+from studio.web.numbers import whole_number
 
 PAGE = 25
 STATES = {"standing": "Standing", "withdrawn": "Withdrawn", "surplus": "Not counted"}
@@ -64,10 +65,10 @@ def _list(
         shown = shown.filter(surplus=state == "surplus", withdrawn_at__isnull=state != "withdrawn")
     if text:
         shown = containing(shown, "prompt__messages", text)
-    dataset, round = (request.GET.get(name, "") for name in ("dataset", "round"))
-    if dataset.isdecimal() and len(dataset) < 18:
+    dataset, round = (whole_number(request.GET.get(name)) for name in ("dataset", "round"))
+    if dataset is not None:
         shown = shown.filter(dataset_items__artifact=dataset).distinct()
-    if round.isdecimal() and len(round) < 9:
+    if round is not None and round < 10**8:
         shown = shown.filter(round__number=round)
     page = Paginator(shown.order_by("-id"), PAGE).get_page(request.GET.get("page"))
     for label in page:

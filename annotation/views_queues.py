@@ -17,6 +17,7 @@ from annotation.models import Claim, Queue, Slot, Task
 from annotation.progress import MANY, BoundedCount, progress_of
 from studio.access import ENGINEERS, member_required
 from studio.models import Project
+from studio.web.numbers import whole_number
 
 PAGE = 50
 SHOWN = {
@@ -83,7 +84,7 @@ def queue_tasks(request: HttpRequest, project: Project, queue_id: int) -> HttpRe
     found = _queue(project, queue_id)
     shown = request.GET.get("show", "open")
     shown = shown if shown in SHOWN else "open"
-    tasks = list(_tasks(found, shown, _number(request.GET.get("after")))[: PAGE + 1])
+    tasks = list(_tasks(found, shown, whole_number(request.GET.get("after")) or 0)[: PAGE + 1])
     context = {
         "project": project,
         "queue": found,
@@ -185,7 +186,3 @@ def _do(task: Task, data: dict[str, Any], request: HttpRequest) -> str:
 
 def _queue(project: Project, queue_id: int) -> Queue:
     return get_object_or_404(project.queues.select_related("project"), pk=queue_id)
-
-
-def _number(text: str | None) -> int:
-    return int(text) if text and text.isdecimal() and len(text) < 18 else 0

@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib import messages
 from django.core.paginator import Paginator
 from django.db.models import Count, Q
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.text import slugify
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
@@ -17,6 +17,7 @@ from annotation.forms_vendors import DecisionForm, HandOverForm, ReturnForm
 from annotation.models import VendorBatch
 from studio.access import ENGINEERS, member_required
 from studio.models import Project
+from studio.web.downloads import download
 
 PAGE = 25
 Status = VendorBatch.Status
@@ -88,10 +89,8 @@ def _page(request: HttpRequest, batch: VendorBatch, form: ReturnForm | None = No
 @member_required(*ENGINEERS)
 def download_vendor_batch(request: HttpRequest, project: Project, batch_id: int) -> HttpResponse:
     batch = _find(project, batch_id)
-    response = StreamingHttpResponse(vendors.hand_off(batch), content_type="application/jsonl; charset=utf-8")
     name = slugify(f"{batch.vendor} {batch.name}") or f"batch-{batch.pk}"
-    response["Content-Disposition"] = f'attachment; filename="{name}.jsonl"'
-    return response
+    return download(vendors.hand_off(batch), f"{name}.jsonl", "application/jsonl; charset=utf-8")
 
 
 @require_POST

@@ -20,11 +20,9 @@ from django.conf import settings
 
 def write_supervisor_config(host: str, port: int) -> Path:
     """var/supervisord.conf. Percent signs are doubled: supervisor expands them."""
-    python = sys.executable
-    celery = f"{python} -m celery -A studio"
+    celery = f"{sys.executable} -m celery -A studio"
     programs = {
-        "web": f"{python} -m gunicorn studio.wsgi --bind {host}:{port} --workers 2 --threads 12 --timeout 60 "
-        "--no-control-socket",
+        "web": web_command(host, port),
         "worker-cpu": f"{celery} worker -Q cpu --pool threads --concurrency 3 -n cpu@%%h --without-mingle",
         "worker-gpu": f"{celery} worker -Q gpu --pool threads --concurrency 1 -n gpu@%%h --without-mingle",
         "beat": f"{celery} beat --pidfile=",
@@ -65,9 +63,9 @@ def write_supervisor_config(host: str, port: int) -> Path:
 
 
 def web_command(host: str, port: int) -> str:
-    """The web server: two processes of four threads each, which keep their database connections."""
+    """The web server: two processes with threads enough for chats, each of which holds one while it is written."""
     return (
-        f"{sys.executable} -m gunicorn studio.wsgi --bind {host}:{port} --workers 2 --threads 4 --timeout 60 "
+        f"{sys.executable} -m gunicorn studio.wsgi --bind {host}:{port} --workers 2 --threads 12 --timeout 60 "
         "--no-control-socket"
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from django.conf import settings
-from django.http import Http404, HttpRequest, StreamingHttpResponse
+from django.http import Http404, HttpRequest
 from ninja import Field, File, Form, Query, Router, Schema
 from ninja.files import UploadedFile
 
@@ -13,7 +13,7 @@ from annotation import datasets
 from annotation.aggregation import PRIOR
 from annotation.api.auth import EXPORT, IMPORT, READ, member, scoped
 from annotation.api.schemas import REFUSED, DatasetOut, ImportOut, Text
-from annotation.exports.datasets import Export, export_dataset
+from annotation.exports.datasets import export_dataset
 from annotation.exports.labels import export_labels
 from annotation.imports import batches
 from annotation.imports.undo import undo
@@ -21,6 +21,7 @@ from annotation.models import ImportBatch
 from studio.access import ENGINEERS
 from studio.models import Scope
 from studio.runs.models import Artifact
+from studio.web.downloads import download
 
 router = Router(tags=["exchange"])
 SEE_IMPORTS = scoped(Scope.READ, Scope.IMPORT)
@@ -45,7 +46,11 @@ def add_import(request: HttpRequest, slug: Text, file: File[UploadedFile], optio
     if file.size > settings.MAX_UPLOAD_BYTES:
         raise ValueError(f"The file has {file.size:,} bytes; at most {settings.MAX_UPLOAD_BYTES:,} are taken.")
     batch = batches.keep_upload(project, request.user, file.name or "upload", file.chunks())
-    batches.choose(batch, options.format or batch.format, **options.dict(exclude={"format", "confirm"}))
+    try:
+        batches.choose(batch, options.format or batch.format, **options.dict(exclude={"format", "confirm"}))
+    except ValueError:  # else the same file, sent again, would be one that waits for its confirmation
+        batches.discard(batch)
+        raise
     if options.confirm:
         batches.confirm(batch)
     return 202, batch
@@ -100,20 +105,16 @@ def export(
     if found is None:
         raise Http404("There is no such dataset, or you are not a member of its project.")
     member(request, found.project, ENGINEERS)
-    return _sent(export_dataset(found, format, request.user, split))
+    made = export_dataset(found, format, request.user, split)
+    return download(made.chunks, made.filename, made.content_type)
 
 
 @router.get("/projects/{slug}/labels", auth=EXPORT, response={200: None, **REFUSED})
 def export_everything(request: HttpRequest, slug: Text, pseudonyms: bool = False, withdrawn: bool = False) -> Any:
     """Every label as it was given, with its history, streamed as an archive of JSONL."""
     project = member(request, slug, ENGINEERS).project
-    return _sent(export_labels(project, request.user, pseudonyms=pseudonyms, withdrawn=withdrawn))
-
-
-def _sent(export: Export) -> StreamingHttpResponse:
-    response = StreamingHttpResponse(export.chunks, content_type=export.content_type)
-    response["Content-Disposition"] = f'attachment; filename="{export.filename}"'
-    return response
+    made = export_labels(project, request.user, pseudonyms=pseudonyms, withdrawn=withdrawn)
+    return download(made.chunks, made.filename, made.content_type)
 
 
 class FreezeIn(Schema):

@@ -17,6 +17,7 @@ from annotation.api.schemas import (
     ComparisonPage,
     DemonstrationOut,
     DemonstrationPage,
+    PageIn,
     ReasonIn,
     RevisionOut,
     Text,
@@ -28,6 +29,7 @@ from studio.models import Membership, Scope
 
 router = Router(tags=["labels"])
 WITHDRAW = scoped(Scope.ANNOTATE, Scope.MANAGE)
+MINE = "Only your own; annotators and SMEs get no others."
 Label = Comparison | Demonstration
 
 
@@ -35,38 +37,33 @@ Label = Comparison | Demonstration
 def list_comparisons(
     request: HttpRequest,
     slug: Text,
-    after: int = Query(0, ge=0, le=2**62, description="The `next` of the page before."),
-    limit: int = Query(100, ge=1, le=1000),
-    mine: bool = Query(False, description="Only your own; annotators and SMEs get no others."),
+    page: Query[PageIn],
+    mine: bool = Query(False, description=MINE),
 ) -> Any:
     """Rankings, oldest first. Which model wrote an answer is told to engineers, except on what they are judging."""
     membership = member(request, slug)
-    found = _page(Comparison.objects.filter(prompt__project=membership.project), membership, mine, after, limit)
-    found = list(found.prefetch_related("completions").select_related("guideline", "annotator"))
+    labels = _told(Comparison.objects.filter(prompt__project=membership.project), membership, mine)
+    found, after = page.cut(labels.prefetch_related("completions").select_related("guideline", "annotator"))
     blind = _blind_prompts(membership)
     items = [
         ComparisonOut.of(label, tells_models=may(membership, ENGINEERS) and label.prompt_id not in blind)
         for label in found
     ]
-    return {"items": items, "next": found[-1].pk if len(found) == limit else None}
+    return {"items": items, "next": after}
 
 
 @router.get("/projects/{slug}/demonstrations", auth=READ_OR_WORK, response={200: DemonstrationPage, **REFUSED})
 def list_demonstrations(
     request: HttpRequest,
     slug: Text,
-    after: int = Query(0, ge=0, le=2**62, description="The `next` of the page before."),
-    limit: int = Query(100, ge=1, le=1000),
-    mine: bool = Query(False, description="Only your own; annotators and SMEs get no others."),
+    page: Query[PageIn],
+    mine: bool = Query(False, description=MINE),
 ) -> Any:
     """Demonstrations, oldest first."""
     membership = member(request, slug)
-    found = _page(Demonstration.objects.filter(prompt__project=membership.project), membership, mine, after, limit)
-    found = list(found.select_related("completion", "guideline", "annotator"))
-    return {
-        "items": [DemonstrationOut.of(label) for label in found],
-        "next": found[-1].pk if len(found) == limit else None,
-    }
+    labels = _told(Demonstration.objects.filter(prompt__project=membership.project), membership, mine)
+    found, after = page.cut(labels.select_related("completion", "guideline", "annotator"))
+    return {"items": [DemonstrationOut.of(label) for label in found], "next": after}
 
 
 @router.post("/comparisons/{label_id}/withdraw", auth=WITHDRAW, response={204: None, **REFUSED})
@@ -81,17 +78,6 @@ def withdraw_demonstration(request: HttpRequest, label_id: int, body: ReasonIn) 
     return _withdraw(request, Demonstration, label_id, body.reason)
 
 
-def _page(labels: QuerySet[Any], membership: Membership, mine: bool, after: int, limit: int) -> QuerySet[Any]:
-    if mine or not may(membership, ENGINEERS):
-        labels = labels.filter(annotator=membership.user_id)
-    return labels.filter(pk__gt=after).order_by("pk")[:limit]
-
-
-def _blind_prompts(membership: Membership) -> set[int]:
-    mine = Claim.objects.filter(annotator=membership.user_id, status=Claim.Status.LIVE)
-    return set(mine.order_by().values_list("task__prompt", flat=True))
-
-
 @router.get("/comparisons/{label_id}/history", auth=READ_OR_WORK, response={200: list[RevisionOut], **REFUSED})
 def comparison_history(request: HttpRequest, label_id: int) -> Any:
     """What a ranking said, from its first revision to now."""
@@ -102,6 +88,16 @@ def comparison_history(request: HttpRequest, label_id: int) -> Any:
 def demonstration_history(request: HttpRequest, label_id: int) -> Any:
     """What a demonstration said, from its first revision to now."""
     return _history(request, Demonstration, label_id)
+
+
+def _told(labels: QuerySet[Any], membership: Membership, mine: bool) -> QuerySet[Any]:
+    """Those of the labels that the caller is told of."""
+    return labels.filter(annotator=membership.user_id) if mine or not may(membership, ENGINEERS) else labels
+
+
+def _blind_prompts(membership: Membership) -> set[int]:
+    mine = Claim.objects.filter(annotator=membership.user_id, status=Claim.Status.LIVE)
+    return set(mine.order_by().values_list("task__prompt", flat=True))
 
 
 def _history(request: HttpRequest, kind: type[Label], label_id: int) -> list[dict[str, Any]]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from django.db import transaction
 from django.http import Http404, HttpRequest
 from ninja import Field, Query, Router, Schema
 
 from annotation import lead
 from annotation.api.auth import MANAGE, READ, member
-from annotation.api.schemas import REFUSED, Id, QueueSettings, QueueState, TaskOut, TaskPage, Text
+from annotation.api.schemas import REFUSED, Id, PageIn, QueueSettings, QueueState, TaskOut, TaskPage, Text
 from annotation.api.work import find_queue
 from annotation.models import Claim, Completion, Prompt, Queue, Task
 from annotation.progress import progress_of
@@ -101,29 +102,29 @@ def add_work(request: HttpRequest, queue_id: int, body: TasksIn) -> Any:
 def list_tasks(
     request: HttpRequest,
     queue_id: int,
+    page: Query[PageIn],
     status: Literal["", "open", "closed", "held", "withdrawn"] = "",
-    after: int = Query(0, ge=0, le=2**62, description="The `next` of the page before."),
-    limit: int = Query(100, ge=1, le=1000),
 ) -> Any:
     """The tasks of a queue in the order of their ids, in pages."""
-    tasks = _queue(request, queue_id).tasks.filter(pk__gt=after).select_related("assignee").order_by("pk")
-    found = list((tasks.filter(status=status) if status else tasks)[:limit])
-    return {"items": [TaskOut.of(task) for task in found], "next": found[-1].pk if len(found) == limit else None}
+    tasks = _queue(request, queue_id).tasks.select_related("assignee")
+    found, after = page.cut(tasks.filter(status=status) if status else tasks)
+    return {"items": [TaskOut.of(task) for task in found], "next": after}
 
 
 @router.patch("/tasks/{task_id}", auth=MANAGE, response={200: TaskOut, **REFUSED})
 def change_task(request: HttpRequest, task_id: int, body: TaskPatch) -> Any:
-    """Its priority, for whom a place is kept, and whether it is to be judged at all."""
+    """Its priority, for whom a place is kept, and whether it is to be judged at all; all that is given, or none."""
     task = _task(request, task_id)
-    if body.status == "open":
-        lead.put_back(task, request.user)
-    if body.assignee is not None:
-        person = _person(task.queue.project, body.assignee) if body.assignee else None
-        lead.assign(task, person, request.user)
-    if body.priority is not None:
-        lead.set_priority(task, body.priority, request.user)
-    if body.status == "withdrawn":
-        lead.take_out(task, request.user, body.reason)
+    with transaction.atomic():
+        if body.status == "open":
+            lead.put_back(task, request.user)
+        if body.assignee is not None:
+            person = _person(task.queue.project, body.assignee) if body.assignee else None
+            lead.assign(task, person, request.user)
+        if body.priority is not None:
+            lead.set_priority(task, body.priority, request.user)
+        if body.status == "withdrawn":
+            lead.take_out(task, request.user, body.reason)
     task.refresh_from_db()
     return TaskOut.of(task)
 

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
+from django.db.models import QuerySet
 from ninja import Field, Schema
 from pydantic import AfterValidator
 
@@ -214,6 +215,16 @@ class DraftIn(Schema):
 
 class DraftOut(Schema):
     saved_at: datetime
+
+
+class PageIn(Schema):
+    after: int = Field(0, ge=0, le=2**62, description="The `next` of the page before.")
+    limit: int = Field(100, ge=1, le=1000)
+
+    def cut(self, rows: QuerySet[Any]) -> tuple[list[Any], int | None]:
+        """This page of the rows in the order of their ids, and what the next one follows."""
+        found = list(rows.filter(pk__gt=self.after).order_by("pk")[: self.limit])
+        return found, found[-1].pk if len(found) == self.limit else None
 
 
 class RankedOut(Schema):

@@ -10,7 +10,7 @@ from typing import Any
 
 from annotation.imports import alpaca, columns, hh_rlhf, label_studio, open_assistant
 from annotation.imports.containers import Record, read_records
-from annotation.imports.items import Item
+from annotation.imports.items import Item, storable
 
 SAMPLE = 200  # records that the preview reads
 Columns = Mapping[str, str]
@@ -81,7 +81,7 @@ def parse_records(records: Iterator[Record], name: str, mapping: Columns) -> Ite
         try:
             yield Parsed(record.number, list(parse(record.value, mapping)), split=record.split)
         except ValueError as error:
-            yield Parsed(record.number, problem=str(error))
+            yield Parsed(record.number, problem=storable(str(error)))
 
 
 @dataclass

@@ -111,6 +111,11 @@ def check_characters(what: str, text: str) -> None:
             raise ValueError(f"{what} holds half of a surrogate pair, which is no text") from error
 
 
+def storable(text: str) -> str:
+    """The text with a mark for each character that no database holds: a reason may quote what it refuses."""
+    return text.encode("utf8", "replace").decode().replace("\0", "\ufffd")
+
+
 def optional_text(row: Mapping[str, Any], name: str, longest: int = LONGEST) -> str:
     value = row.get(name)
     if value is None or value == "":

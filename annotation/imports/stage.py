@@ -115,7 +115,7 @@ def _write(batch: ImportBatch, writer: RowWriter, rows: list[Parsed]) -> None:
     if bad and not batch.options["skip_bad"]:
         raise BadRow(bad[0].number, bad[0].problem)
     for attempt in range(ATTEMPTS):
-        held = batch.heartbeat_at
+        held = batch.heartbeat_at, batch.rows_done, batch.counts
         try:
             with transaction.atomic():
                 hold(batch, Status.STAGING)
@@ -125,7 +125,8 @@ def _write(batch: ImportBatch, writer: RowWriter, rows: list[Parsed]) -> None:
                 hold(batch, Status.STAGING, rows_done=batch.rows_done + len(rows), counts=_sum(batch, added, refused))
             return
         except Exception as error:
-            batch.heartbeat_at = held  # what this attempt wrote is gone, its heartbeat and the accounts it made too
+            # What this attempt wrote is gone, its heartbeat and the accounts it made too.
+            batch.heartbeat_at, batch.rows_done, batch.counts = held
             writer.annotators.clear()
             if not isinstance(error, IntegrityError) or attempt == ATTEMPTS - 1:
                 raise

@@ -14,8 +14,6 @@ from annotation.models import Comparison, Completion, Demonstration, ImportBatch
 from studio.models import User
 
 MODELS = (Comparison, Demonstration, Completion, Prompt)  # labels first: they refer to the others
-
-
 THROUGH = (Comparison.completions.through, TaskCompletion)  # counted by the comparison or task they belong to
 
 

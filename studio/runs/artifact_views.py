@@ -6,11 +6,9 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.core.files.uploadhandler import TemporaryFileUploadHandler
 from django.core.paginator import Paginator
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from studio.access import ENGINEERS, EXPERTS, may, member_required
@@ -22,7 +20,7 @@ from studio.runs.contract import Recipe
 from studio.runs.forms import UploadForm
 from studio.runs.models import Artifact, RunInput
 from studio.runs.previews import preview
-from studio.runs.uploads import BoundedUpload, UploadError, create_dataset
+from studio.runs.uploads import BoundedUpload, UploadError, bounded_upload, create_dataset
 from studio.web.templatetags.studio import filesize, number
 
 PAGE = 25
@@ -149,17 +147,10 @@ def artifact_file(request: HttpRequest, project: Project, artifact_id: int, name
     )
 
 
-@csrf_exempt  # checked in `_upload`: the token is in the body, and the handlers must be set before it is read
 @require_http_methods(["GET", "POST"])
 @member_required(*ENGINEERS)
-def upload(request: HttpRequest, project: Project) -> HttpResponse:
-    bounded = BoundedUpload(request)
-    request.upload_handlers = [bounded, TemporaryFileUploadHandler(request)]
-    return _upload(request, project, bounded)
-
-
-@csrf_protect
-def _upload(request: HttpRequest, project: Project, bounded: BoundedUpload) -> HttpResponse:
+@bounded_upload
+def upload(request: HttpRequest, project: Project, bounded: BoundedUpload) -> HttpResponse:
     if request.method == "GET":
         return render(request, "runs/upload.html", {"project": project, "form": UploadForm()})
     form = UploadForm(request.POST, request.FILES)

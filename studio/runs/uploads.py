@@ -9,11 +9,14 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import wraps
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from django.conf import settings
-from django.core.files.uploadhandler import FileUploadHandler, StopUpload
+from django.core.files.uploadhandler import FileUploadHandler, StopUpload, TemporaryFileUploadHandler
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.csrf import csrf_exempt, csrf_protect
 
 from studio.models import Project, User
 from studio.runs.directory import write_json
@@ -52,6 +55,23 @@ class BoundedUpload(FileUploadHandler):
 
     def file_complete(self, file_size: int) -> None:
         return None  # the handlers after this one keep the file
+
+
+def bounded_upload(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """Keep what is uploaded to the view in files on disk; it is called with its `BoundedUpload` as `bounded`.
+
+    The token against forged requests is in the body, so it is checked once the handlers are set, not before.
+    """
+    checked = csrf_protect(view)
+
+    @csrf_exempt
+    @wraps(view)
+    def bounded_view(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        bounded = BoundedUpload(request)
+        request.upload_handlers = [bounded, TemporaryFileUploadHandler(request)]
+        return checked(request, *args, bounded=bounded, **kwargs)
+
+    return bounded_view
 
 
 @dataclass

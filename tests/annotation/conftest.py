@@ -1,16 +1,31 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from django.test import Client
 
 from annotation.models import Completion, Kind, Prompt, Queue
 from annotation.prompts import import_prompts
 from annotation.queue import add_demonstration_tasks, add_tasks, find_queue
-from studio.models import Project, User
+from studio.models import ApiToken, Project, User
 from studio.runs.models import Artifact
 from tests.postgres import on_postgres, postgres_server  # noqa: F401  (fixtures)
+
+
+@pytest.fixture
+def call() -> Callable[..., Any]:
+    """`call(user, "GET", "/queues", body)`: the answer of the HTTP API to a program with a token of this user."""
+
+    def send(user: User, method: str, path: str, body: Any = None, **headers: str) -> Any:
+        headers |= {"Authorization": f"Bearer {ApiToken.issue(user, 'test')[1]}"}
+        text = "" if body is None else json.dumps(body)
+        return Client().generic(method, f"/api/v1{path}", text, content_type="application/json", headers=headers)
+
+    return send
 
 
 @pytest.fixture

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx
 import pytest
+from playwright.sync_api import Browser, Locator, Page, Response
+from playwright.sync_api import TimeoutError as TooLate
 
 from annotation.label_studio.formats import Ranking, Result, Written, demonstration_result, ranking_result
 from benchmarks.label_studio_server import PASSWORD, Server, label_studio, why_missing
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Locator, Page
 
 PEOPLE = ("lead@example.org", "ann@example.org", "bob@example.org", "eve@example.org")
 
@@ -130,9 +129,20 @@ class Interface:
         self.page.wait_for_timeout(700)
 
     def submit(self) -> None:
-        with self.page.expect_response(lambda r: "/annotations" in r.url and r.request.method == "POST") as answer:
-            self.page.get_by_role("button", name="Submit").click()
-        assert answer.value.status == 201
+        """Until it is saved: its button does nothing while the page still draws what was just entered."""
+        for _ in range(6):
+            try:
+                with self.page.expect_response(_saves, timeout=5_000) as answer:
+                    self.page.get_by_role("button", name="Submit").click()
+            except TooLate:
+                continue
+            assert answer.value.status == 201
+            return
+        raise AssertionError("nothing is saved")
+
+
+def _saves(response: Response) -> bool:
+    return "/annotations" in response.url and response.request.method == "POST"
 
 
 @pytest.fixture

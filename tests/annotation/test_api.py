@@ -1,8 +1,5 @@
 """The HTTP API: each endpoint works, and refuses bad input, the wrong person and the wrong role."""
 
-import json
-
-import pytest
 from django.test import Client
 
 from annotation.models import Comparison, FailureClass, FailureExample, Prompt
@@ -10,28 +7,6 @@ from annotation.queue import claim_next
 from studio.models import ApiToken
 
 API = "/api/v1"
-
-
-class Caller:
-    """A program with a person's token."""
-
-    def __init__(self, user):
-        self.client = Client()
-        self.headers = {"Authorization": f"Bearer {ApiToken.issue(user, 'test')[1]}"}
-
-    def __call__(self, method, path, body=None, **headers):
-        return self.client.generic(
-            method,
-            API + path,
-            "" if body is None else json.dumps(body),
-            content_type="application/json",
-            headers=self.headers | headers,
-        )
-
-
-@pytest.fixture
-def call():
-    return lambda user, *args, **kwargs: Caller(user)(*args, **kwargs)
 
 
 def submit(call, user, claim_id, body, key="key"):

@@ -8,7 +8,6 @@ from django.core.signals import request_finished, request_started
 from django.db import close_old_connections
 from django.test import override_settings
 from hypothesis import HealthCheck, Phase, given, settings
-from schemathesis.checks import not_a_server_error
 
 from annotation.models import Claim
 from annotation.queue import claim_next
@@ -52,7 +51,8 @@ def test_never_a_server_error(label, var, project, guideline, owner, rank_queue,
     def send(case) -> None:
         if next(turn) % 2 and case.path_parameters:
             case.path_parameters.update({k: v for k, v in real.items() if k in case.path_parameters})
-        case.call_and_validate(headers=headers, checks=[not_a_server_error])
+        answer = case.call(headers=headers)
+        assert answer.status_code < 500, answer.text
 
     with override_settings(API_REQUESTS_A_MINUTE=10**9):
         send()

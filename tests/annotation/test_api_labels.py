@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
-from django.test import Client
 
 from annotation.models import Comparison, Demonstration
 from annotation.queue import claim_next
 from annotation.submit import submit_demonstration, submit_ranking
-from studio.models import ApiToken
 
 API = "/api/v1"
-
-
-@pytest.fixture
-def call():
-    def send(user, method, path, body=None):
-        headers = {"Authorization": f"Bearer {ApiToken.issue(user, 'test')[1]}"}
-        text = "" if body is None else json.dumps(body)
-        return Client().generic(method, API + path, text, content_type="application/json", headers=headers)
-
-    return send
 
 
 @pytest.fixture

@@ -16,10 +16,11 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
+from annotation import failures
 from annotation.api import api
 from annotation.datasets import freeze_prompts
-from annotation.models import ImportBatch, Kind
-from annotation.queue import claim_next, claim_task
+from annotation.models import Comparison, ImportBatch, Kind, Task
+from annotation.queue import claim_task
 from annotation.submit import submit_demonstration, submit_ranking
 from annotation.tasks import add_demonstration_tasks, add_tasks, find_queue
 from studio.models import ApiToken, Role, Scope, User
@@ -104,65 +105,70 @@ def cast(annotator, sme, engineer, owner, outsider) -> dict[str, User]:
 
 
 @pytest.fixture
-def send(project, guideline, prompts, answers, engineer, sme, var) -> Callable:
-    """Call an operation on things that exist, the caller's own where it is about those; returns the status."""
-    from annotation import failures
-
+def things(project, prompts, answers, engineer, sme, var) -> dict[str, Callable[[User], object]]:
+    """How to make what an id of a path stands for, of this person where it is somebody's."""
+    rank, write = find_queue(project, Kind.RANK), find_queue(project, Kind.DEMONSTRATE)
     failure_class = failures.add_class(project, "Wrong syntax", engineer)
-    rank_queue, write_queue = find_queue(project, Kind.RANK), find_queue(project, Kind.DEMONSTRATE)
 
-    def new_batch() -> ImportBatch:
-        return ImportBatch.objects.create(
-            project=project, format="columns", name="a.jsonl", sha256="0" * 64, status="visible", created_by=engineer
-        )
+    def new_task(**shared) -> Task:
+        return add_tasks(rank, [(prompts[0], answers[0])], **shared)[0]
 
-    def own(operation: str, user: User) -> dict[str, object]:
-        owner = user if project.members.filter(pk=user.pk).exists() else engineer
-        ids = {"slug": project.slug, "queue_id": rank_queue.pk, "class_id": failure_class.pk}
-        if "{batch_id}" in operation:
-            ImportBatch.objects.update(status="undone")  # one at a time may be on its way
-            ids["batch_id"] = new_batch().pk
-        add_tasks(rank_queue, [(prompts[0], answers[0])])
-        add_demonstration_tasks(write_queue, prompts[:1])
-        if "{claim_id}" in operation:
-            ids["claim_id"] = claim_next(rank_queue, owner).pk
-        if "{done_id}" in operation:  # overlap 2: another place keeps its task open
-            (task,) = add_tasks(rank_queue, [(prompts[0], answers[0])], overlap=2)
-            claim = claim_task(task, owner)
-            submit_ranking(claim, RANKING["tiers"])
-            ids["done_id"] = claim.pk
-        if "{task_id}" in operation:
-            (task,) = add_tasks(rank_queue, [(prompts[0], answers[0])])
-            claim_task(task, sme)
-            ids["task_id"] = task.pk
-        if "{dataset_id}" in operation:
-            ids["dataset_id"] = freeze_prompts(project, engineer).pk
-        if "{comparison_id}" in operation:
-            ids["comparison_id"] = submit_ranking(claim_next(rank_queue, owner), RANKING["tiers"]).pk
-        if "{demonstration_id}" in operation:
-            ids["demonstration_id"] = submit_demonstration(claim_next(write_queue, owner), "So.").pk
-        return ids
+    def claimed(user: User) -> int:
+        return claim_task(new_task(), user).pk
+
+    def ranked(user: User, **shared) -> Comparison:
+        return submit_ranking(claim_task(new_task(**shared), user), RANKING["tiers"])
+
+    def held_task(user: User) -> int:
+        task = new_task()
+        claim_task(task, sme)
+        return task.pk
+
+    def written(user: User) -> int:
+        (task,) = add_demonstration_tasks(write, prompts[:1])
+        return submit_demonstration(claim_task(task, user), "So.").pk
+
+    def batch(user: User) -> int:
+        ImportBatch.objects.update(status="undone")  # one at a time may be on its way
+        made = ImportBatch(project=project, format="columns", name="a.jsonl", status="visible", created_by=engineer)
+        made.save()
+        return made.pk
+
+    return {
+        "slug": lambda user: project.slug,
+        "queue_id": lambda user: new_task().queue_id,
+        "class_id": lambda user: failure_class.pk,
+        "claim_id": claimed,
+        "done_id": lambda user: ranked(user, overlap=2).claim_id,  # another place keeps its task open
+        "task_id": held_task,
+        "dataset_id": lambda user: freeze_prompts(project, engineer).pk,
+        "comparison_id": lambda user: ranked(user).pk,
+        "demonstration_id": written,
+        "batch_id": batch,
+    }
+
+
+@pytest.fixture
+def send(project, guideline, prompts, answers, engineer, things) -> Callable[..., int]:
+    """Call an operation on things that exist, the caller's own where it is about those; returns the status."""
+    fresh = {
+        "name": lambda: str(uuid.uuid4()),
+        "completion": lambda: answers[0][0].pk,
+        "work": lambda: [{"prompt": prompts[0].pk, "completions": [c.pk for c in answers[0]]}],
+    }
 
     def call(operation: str, user: User, headers: dict[str, str]) -> int:
         rule = RULES[operation]
+        owner = user if project.members.filter(pk=user.pk).exists() else engineer
         method, path = operation.split(" ")
-        path = "/api/v1" + path.format(**own(operation, user))
+        path = "/api/v1" + re.sub(r"{(\w+)}", lambda found: str(things[found[1]](owner)), path)
         if rule.file:
-            row = json.dumps({"prompt": f"How? {uuid.uuid4()}"})
-            return (
-                Client().post(path, {"file": SimpleUploadedFile("p.jsonl", row.encode())}, headers=headers).status_code
-            )
-        body = rule.body and rule.body | ({"completion": answers[0][0].pk} if "completion" in rule.body else {})
-        if body and "name" in body:
-            body |= {"name": str(uuid.uuid4())}
-        if body and "work" in body:
-            body |= {"work": [{"prompt": prompts[0].pk, "completions": [c.pk for c in answers[0]]}]}
+            file = SimpleUploadedFile("p.jsonl", json.dumps({"prompt": f"How? {uuid.uuid4()}"}).encode())
+            return Client().post(path, {"file": file}, headers=headers).status_code
+        body = rule.body and rule.body | {key: fresh[key]() for key in rule.body if key in fresh}
         text = "" if body is None else json.dumps(body)
-        return (
-            Client()
-            .generic(method, path, text, content_type="application/json", headers=headers | rule.headers)
-            .status_code
-        )
+        answer = Client().generic(method, path, text, content_type="application/json", headers=headers | rule.headers)
+        return answer.status_code
 
     return call
 

@@ -6,26 +6,12 @@ import io
 import json
 import zipfile
 
-import pytest
-from django.test import Client
-
 from annotation.datasets import freeze_comparisons
 from annotation.models import Claim, Comparison, Queue, Slot, Task
 from annotation.queue import claim_next, claim_task, release
 from annotation.submit import submit_ranking
-from studio.models import ApiToken
 
 API = "/api/v1"
-
-
-@pytest.fixture
-def call():
-    def send(user, method, path, body=None, **headers):
-        headers |= {"Authorization": f"Bearer {ApiToken.issue(user, 'test')[1]}"}
-        text = "" if body is None else json.dumps(body)
-        return Client().generic(method, API + path, text, content_type="application/json", headers=headers)
-
-    return send
 
 
 def test_a_queue_is_made_and_changed(call, engineer, sme, project):

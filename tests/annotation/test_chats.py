@@ -314,7 +314,7 @@ class TestLabels:
         assert FailureExample.objects.get().completion.finish_reason == "stop"
 
 
-def one_vote_many_clicks(project, user) -> None:
+def assert_one_vote_counts(project, user) -> None:
     """Six clicks on the same vote make one comparison of two completions."""
     chat = open_chat(project, user, make_model(project, user, "Hare"), make_model(project, user, "Tortoise"))
     turn = ask(chat, "How do I sort?")
@@ -337,9 +337,9 @@ def test_one_vote_on_postgres(on_postgres, var, settings):
     from studio.models import Project, User
 
     user = User.objects.create(username="lead")
-    one_vote_many_clicks(Project.objects.create(slug="crowd", name="Crowd"), user)
+    assert_one_vote_counts(Project.objects.create(slug="crowd", name="Crowd"), user)
 
 
 @pytest.mark.django_db(transaction=True)
 def test_one_vote_on_one_file(var, project, sme):
-    one_vote_many_clicks(project, sme)
+    assert_one_vote_counts(project, sme)

@@ -125,7 +125,7 @@ def test_classes_are_found_by_their_examples_and_by_how_some_model_fares_now(sou
     assert found() == ["Rambles"] and found(merged=True) == ["Goes on and on", "Rambles"]
 
 
-def cross_merges(project, user) -> None:
+def assert_one_of_crossing_merges_happens(project, user) -> None:
     """Two merges that cross, four times each at the same moment: one happens."""
     one, other = add_class(project, "One", user), add_class(project, "Other", user)
 
@@ -145,9 +145,10 @@ def cross_merges(project, user) -> None:
 def test_cross_merges_on_postgres(on_postgres):
     from studio.models import User
 
-    cross_merges(Project.objects.create(slug="crowd", name="Crowd"), User.objects.create(username="lead"))
+    project = Project.objects.create(slug="crowd", name="Crowd")
+    assert_one_of_crossing_merges_happens(project, User.objects.create(username="lead"))
 
 
 @pytest.mark.django_db(transaction=True)
 def test_cross_merges_on_one_file(project, engineer):
-    cross_merges(project, engineer)
+    assert_one_of_crossing_merges_happens(project, engineer)

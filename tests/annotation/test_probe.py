@@ -88,7 +88,7 @@ def test_probes_that_cannot_be_assigned(rambles, model, engineer, annotator, mak
     assert not Probe.objects.exists()
 
 
-def many_hands(model: Artifact, lead: User) -> None:
+def assert_one_person_gets_it(model: Artifact, lead: User) -> None:
     """Eight people reach for a free probe: one gets it."""
     project = model.project
     people = [User.objects.create(username=f"person{i}") for i in range(8)]
@@ -103,7 +103,7 @@ def many_hands(model: Artifact, lead: User) -> None:
 def test_many_hands_on_postgres(on_postgres):
     lead = User.objects.create(username="lead")
     project = Project.objects.create(slug="crowd", name="Crowd")
-    many_hands(
+    assert_one_person_gets_it(
         Artifact.objects.create(project=project, kind="model", name="Hare", path="x", size_bytes=1, created_by=lead),
         lead,
     )
@@ -111,4 +111,4 @@ def test_many_hands_on_postgres(on_postgres):
 
 @pytest.mark.django_db(transaction=True)
 def test_many_hands_on_one_file(project, engineer, make_artifact):
-    many_hands(make_artifact("model", "Hare"), engineer)
+    assert_one_person_gets_it(make_artifact("model", "Hare"), engineer)

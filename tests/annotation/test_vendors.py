@@ -150,6 +150,8 @@ class TestReturning:
             by_text(rest[0], worker="w1", rationale=5),
             "{broken",
             {"key": rest[1]["key"], "worker": "w3", "skip": "unreadable"},
+            by_text(rest[0], worker="half \ud800"),
+            by_text(rest[0], worker="w4", flags={"a": ["odd\0 \ud800"]}),
         ]
         report = send(batch, rows, engineer)
         reasons = dict(report["refused_rows"])
@@ -160,6 +162,8 @@ class TestReturning:
         assert "Some answers are not ranked yet" in reasons[5]
         assert "does not have the form" in reasons[6]
         assert "not valid JSON" in reasons[7]
+        assert "'worker' holds half of a surrogate pair" in reasons[9]
+        assert "Unknown flag 'odd\ufffd ?'" in reasons[10]
 
     def test_a_worker_does_a_task_once(self, rank_queue, engineer):
         batch = vendors.hand_over(rank_queue, "Acme", "Twice", 8, engineer, per_task=2, gold_rate=0)

@@ -6,11 +6,12 @@ import json
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
 
 from annotation.imports import stage, undo
 from annotation.models import Comparison, ImportBatch, Prompt
 from studio.models import Project
-from tests.annotation.test_imports import bring_in, keep, pair, unsent  # noqa: F401  (fixture)
+from tests.annotation.import_files import bring_in, keep, pair, unsent  # noqa: F401  (fixture)
 
 pytestmark = pytest.mark.django_db
 URL = "/projects/helpdesk/exchange/"
@@ -67,6 +68,12 @@ class TestNew:
         answer = upload(client_for(engineer), "x" * 1000)
         assert answer.status_code == 422
         assert "larger than 100 B" in answer.text
+
+    def test_the_token_against_forged_requests_is_asked_for(self, engineer, project):
+        browser = Client(enforce_csrf_checks=True)
+        browser.force_login(engineer)
+        assert upload(browser, pair(1)).status_code == 403
+        assert not ImportBatch.objects.exists()
 
     def test_the_old_address_leads_here(self, client_for, engineer, sme, project):
         answer = client_for(engineer).get("/projects/helpdesk/prompts/import/")

@@ -34,9 +34,10 @@ class Command(BaseCommand):
         project = Project.objects.filter(slug=options["project"]).first()
         if project is None:
             raise CommandError(f"There is no project '{options['project']}'.")
+        columns = dict(_role_and_column(text) for text in options["column"])
         try:
             batch = batches.take_path(project, self._user(project, options["user"]), options["path"])
-            self._choose(batch, options)
+            self._choose(batch, columns, options)
             if options["preview"]:
                 self._show(batch)
                 batches.discard(batch)
@@ -56,16 +57,10 @@ class Command(BaseCommand):
             raise CommandError("Labels are imported by an engineer or owner of the project; none was found.")
         return member.user
 
-    def _choose(self, batch: ImportBatch, options: dict[str, Any]) -> None:
-        columns = dict(batch.options["columns"])
-        for text in options["column"]:
-            role, equals, name = text.partition("=")
-            if not equals:
-                raise CommandError(f"--column takes ROLE=COLUMN, not '{text}'.")
-            columns[role] = name
+    def _choose(self, batch: ImportBatch, columns: dict[str, str], options: dict[str, Any]) -> None:
         names = ("split", "test_fraction", "source", "licence", "cluster", "skip_bad")
         chosen = {name: options[name] for name in names}
-        batches.choose(batch, options["format"] or batch.format, columns=columns, **chosen)
+        batches.choose(batch, options["format"] or batch.format, columns=batch.options["columns"] | columns, **chosen)
 
     def _show(self, batch: ImportBatch) -> None:
         seen = batches.preview(batch)
@@ -86,3 +81,10 @@ class Command(BaseCommand):
         self.stdout.write(f"import {batch.pk}: {', '.join(counts)}")
         for number, problem in batch.counts.get("skipped_rows", []):
             self.stdout.write(f"  passed over: {batch.options['unit']} {number}: {problem}")
+
+
+def _role_and_column(text: str) -> tuple[str, str]:
+    role, equals, name = text.partition("=")
+    if not equals:
+        raise CommandError(f"--column takes ROLE=COLUMN, not '{text}'.")
+    return role, name
