@@ -6,13 +6,13 @@ from typing import Any, Literal
 
 from django.conf import settings
 from django.http import Http404, HttpRequest
-from ninja import Field, File, Form, Query, Router, Schema
+from ninja import File, Form, Query, Router
 from ninja.files import UploadedFile
 
 from annotation import datasets
-from annotation.aggregation import PRIOR
 from annotation.api.auth import EXPORT, IMPORT, READ, member, scoped
-from annotation.api.schemas import REFUSED, DatasetOut, ImportOut, Text
+from annotation.api.schemas.exchange import DatasetOut, FreezeIn, ImportOptions, ImportOut
+from annotation.api.schemas.shared import REFUSED, Text
 from annotation.exports.datasets import export_dataset
 from annotation.exports.labels import export_labels
 from annotation.imports import batches
@@ -26,17 +26,6 @@ from studio.web.downloads import download
 router = Router(tags=["exchange"])
 SEE_IMPORTS = scoped(Scope.READ, Scope.IMPORT)
 LISTED = 200
-
-
-class ImportOptions(Schema):
-    format: Text = Field("", description="Left empty, the content decides: hh_rlhf, open_assistant, alpaca, columns …")
-    split: Literal["hash", "train", "test"] = Field("hash", description="For every new prompt; hash: by its question.")
-    test_fraction: float = Field(0.2, ge=0, le=1, description="Share held out where the hash decides.")
-    cluster: Text = Field("", max_length=80, description="For prompts whose row names none.")
-    licence: Text = Field("", max_length=200)
-    source: Text = Field("", max_length=200)
-    skip_bad: bool = Field(False, description="Leave bad rows out and list them, instead of refusing the file.")
-    confirm: bool = Field(True, description="false: only keep the file; somebody looks at its preview on the page.")
 
 
 @router.post("/projects/{slug}/imports", auth=IMPORT, response={202: ImportOut, **REFUSED})
@@ -115,17 +104,6 @@ def export_everything(request: HttpRequest, slug: Text, pseudonyms: bool = False
     project = member(request, slug, ENGINEERS).project
     made = export_labels(project, request.user, pseudonyms=pseudonyms, withdrawn=withdrawn)
     return download(made.chunks, made.filename, made.content_type)
-
-
-class FreezeIn(Schema):
-    kind: Literal["demonstrations", "comparisons", "prompts"]
-    name: Text = Field("", max_length=160)
-    test_fraction: float = Field(0.1, ge=0, le=0.5)
-    aggregation: Literal["every", "majority", "bradley_terry", "plackett_luce"] = Field(
-        "every", description="What becomes of several rankings of one prompt; for comparisons."
-    )
-    prior: float = Field(PRIOR, gt=0, le=1000, description="Of Bradley-Terry and Plackett-Luce.")
-    margin: bool = Field(False, description="Add TRL's column margin.")
 
 
 @router.post("/projects/{slug}/datasets", auth=EXPORT, response={201: DatasetOut, **REFUSED})

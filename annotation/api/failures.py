@@ -10,14 +10,8 @@ from ninja import Router
 
 from annotation import failures
 from annotation.api.auth import WORK, member
-from annotation.api.schemas import (
-    REFUSED,
-    FailureClassIn,
-    FailureClassOut,
-    FailureExampleIn,
-    FailureExampleOut,
-    Text,
-)
+from annotation.api.schemas.failures import FailureClassIn, FailureClassOut, FailureExampleIn, FailureExampleOut
+from annotation.api.schemas.shared import REFUSED, Text
 from annotation.api.work import find_claim
 from annotation.models import Completion, FailureClass
 from studio.access import EXPERTS

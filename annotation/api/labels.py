@@ -11,17 +11,14 @@ from ninja import Query, Router
 
 from annotation import withdraw
 from annotation.api.auth import READ_OR_WORK, member, scoped
-from annotation.api.schemas import (
-    REFUSED,
+from annotation.api.schemas.labels import (
     ComparisonOut,
     ComparisonPage,
     DemonstrationOut,
     DemonstrationPage,
-    PageIn,
-    ReasonIn,
     RevisionOut,
-    Text,
 )
+from annotation.api.schemas.shared import REFUSED, PageIn, ReasonIn, Text
 from annotation.models import Claim, Comparison, Demonstration
 from annotation.revisions import history
 from studio.access import ENGINEERS, may

@@ -10,7 +10,8 @@ from django.http import Http404, HttpRequest
 from ninja import Query, Router
 
 from annotation.api.auth import IMPORT, READ_OR_WORK, member
-from annotation.api.schemas import REFUSED, ProjectOut, PromptPage, PromptsImported, PromptsIn, Text
+from annotation.api.schemas.projects import ProjectOut, PromptPage, PromptsImported, PromptsIn
+from annotation.api.schemas.shared import REFUSED, Text
 from annotation.models import Prompt
 from annotation.prompts import import_prompts
 from studio.access import ENGINEERS, EXPERTS

@@ -9,7 +9,7 @@ from ninja import Query, Router
 
 from annotation.agreement import agreement_of
 from annotation.api.auth import READ, member
-from annotation.api.schemas import REFUSED, Text
+from annotation.api.schemas.shared import REFUSED, Text
 from studio.access import ENGINEERS
 
 router = Router(tags=["quality"])

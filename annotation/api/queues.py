@@ -6,11 +6,22 @@ from typing import Any, Literal
 
 from django.db import transaction
 from django.http import Http404, HttpRequest
-from ninja import Field, Query, Router, Schema
+from ninja import Query, Router
 
 from annotation import lead
 from annotation.api.auth import MANAGE, READ, member
-from annotation.api.schemas import REFUSED, Id, PageIn, QueueSettings, QueueState, TaskOut, TaskPage, Text
+from annotation.api.schemas.queues import (
+    LeadReleaseIn,
+    QueueIn,
+    QueuePatch,
+    QueueSettings,
+    QueueState,
+    TaskOut,
+    TaskPage,
+    TaskPatch,
+    TasksIn,
+)
+from annotation.api.schemas.shared import REFUSED, PageIn, Text
 from annotation.api.work import find_queue
 from annotation.models import Claim, Completion, Prompt, Queue, Task
 from annotation.progress import progress_of
@@ -19,41 +30,6 @@ from studio.access import ENGINEERS
 from studio.models import Project, User
 
 router = Router(tags=["queues"])
-
-
-class QueueIn(QueueSettings):
-    kind: Literal["demonstrate", "rank"]
-    name: Text = Field(..., min_length=1, max_length=120)
-
-
-class QueuePatch(QueueSettings):
-    name: Text = Field("", min_length=1, max_length=120)
-    is_open: bool = True
-
-
-class WorkIn(Schema):
-    prompt: Id
-    completions: list[Id] = Field([], max_length=26, description="To rank; none for a demonstration.")
-
-
-class TasksIn(Schema):
-    work: list[WorkIn] = Field(..., min_length=1, max_length=5000)
-    overlap: int = Field(1, ge=1, le=100, description="How many people do each.")
-    priority: int = Field(0, ge=-1000, le=1000)
-    skill: Text = Field("", max_length=40)
-    assignee: Text | None = Field(None, description="A username: one place of each task is kept for them.")
-
-
-class TaskPatch(Schema):
-    priority: int | None = Field(None, ge=-1000, le=1000)
-    assignee: Text | None = Field(None, description="A username; an empty one opens the place to all again.")
-    status: Literal["open", "withdrawn"] | None = Field(None, description="open puts back what was set aside.")
-    reason: Text = Field("", max_length=200)
-
-
-class LeadReleaseIn(Schema):
-    person: Text = Field(..., description="The username of who holds it.")
-    reason: Text = Field("", max_length=200)
 
 
 @router.post("/projects/{slug}/queues", auth=MANAGE, response={201: QueueState, **REFUSED})

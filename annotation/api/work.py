@@ -10,18 +10,16 @@ from ninja import Header, Router
 
 from annotation import gold, queue, submit
 from annotation.api.auth import READ_OR_WORK, WORK, member
-from annotation.api.schemas import (
-    REFUSED,
+from annotation.api.schemas.shared import REFUSED, ErrorOut, Text
+from annotation.api.schemas.work import (
     ClaimOut,
     DraftIn,
     DraftOut,
-    ErrorOut,
     FeedbackOut,
     LabelOut,
     QueueOut,
     ReleaseIn,
     SubmitIn,
-    Text,
     claim_out,
     label_out,
     queue_out,
