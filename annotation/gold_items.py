@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Avg, Count, Exists, OuterRef, QuerySet
 from django.utils import timezone
 
 from annotation.comparisons import Tiers, check_tiers, pairs
 from annotation.journal import record
 from annotation.models import Comparison, Gold, Kind, Queue, Task, TaskCompletion
 from annotation.settling import judged_tasks, measure
+from annotation.statistics.intervals import Interval, wilson
 from studio.models import Project, User
 
 
@@ -74,6 +76,21 @@ def retire(gold: Gold, by: User) -> None:
     if Gold.objects.filter(pk=gold.pk, retired_at=None).update(retired_at=timezone.now()) != 1:
         raise ValueError("This gold item is retired already.")
     record(gold.task.queue.project_id, by, "retired gold", gold.task)
+
+
+# How people do on it
+
+
+def with_results(items: QuerySet[Gold]) -> QuerySet[Gold]:
+    """Each item with how many have `met` it and their `mean` accuracy."""
+    return items.select_related("task__prompt", "task__queue", "created_by").annotate(
+        met=Count("results"), mean=Avg("results__accuracy")
+    )
+
+
+def rate(item: Any) -> Interval | None:
+    """Mean accuracy of those who met an item of `with_results`."""
+    return wilson(min(item.mean * item.met, item.met), item.met) if item.met else None
 
 
 # Where gold comes from

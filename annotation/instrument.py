@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from annotation.models import Instrument, Shown
+from annotation.models import Completion, Instrument, Prompt, Shown
 from studio.models import Project
 
 
@@ -15,6 +15,13 @@ def instrument_of(project: Project | int) -> Instrument:
         return getattr(project, "instrument", None) or Instrument(project_id=project.pk)
     project_id = project
     return Instrument.objects.filter(project=project_id).first() or Instrument(project_id=project_id)
+
+
+def draft_for(prompt: Prompt, instrument: Instrument) -> Completion | None:
+    """The newest answer of a model to this prompt, where the project lets demonstrations start from one."""
+    if not instrument.start_from_draft:
+        return None
+    return prompt.completions.filter(model__isnull=False).exclude(text="").order_by("-id").first()
 
 
 def check_ranking(

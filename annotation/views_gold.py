@@ -7,15 +7,14 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.db.models import Avg, Count, F, Q, QuerySet
+from django.db.models import Count, F, Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from annotation.forms_quality import GoldForm
-from annotation.gold_items import adjudicated_tasks, retire, unanimous_tasks
+from annotation.gold_items import adjudicated_tasks, rate, retire, unanimous_tasks, with_results
 from annotation.models import Comparison, Gold, Kind, Queue, Task
-from annotation.statistics.intervals import Interval, wilson
 from studio.access import ENGINEERS, member_required
 from studio.models import Project
 from studio.web.numbers import whole_number
@@ -32,7 +31,7 @@ def gold(request: HttpRequest, project: Project) -> HttpResponse:
     """The items, those that people fail first, retired ones last; queues that use them; what would make more."""
     chosen = request.GET.get("queue", "")
     queue = whole_number(chosen)
-    found = _with_results(Gold.objects.filter(task__queue__project=project))
+    found = with_results(Gold.objects.filter(task__queue__project=project))
     if queue is not None:
         found = found.filter(task__queue=queue)
     in_line = found.order_by(F("retired_at").desc(nulls_first=True), F("mean").asc(nulls_last=True), "-pk")
@@ -48,17 +47,6 @@ def gold(request: HttpRequest, project: Project) -> HttpResponse:
         "candidates": adjudicated_tasks(project, 5) + unanimous_tasks(project, 10),
     }
     return render(request, "annotation/gold.html", context)
-
-
-def _with_results(items: QuerySet[Gold]) -> QuerySet[Gold]:
-    return items.select_related("task__prompt", "task__queue", "created_by").annotate(
-        met=Count("results"), mean=Avg("results__accuracy")
-    )
-
-
-def rate(item: Any) -> Interval | None:
-    """Mean accuracy of those who met the item (annotated with `met` and `mean`)."""
-    return wilson(min(item.mean * item.met, item.met), item.met) if item.met else None
 
 
 def is_suspicious(item: Any) -> bool:
@@ -82,7 +70,7 @@ def _queues(project: Project) -> list[Queue]:
 @member_required(*ENGINEERS)
 def gold_item(request: HttpRequest, project: Project, gold_id: int) -> HttpResponse:
     """One item: its answers, the right order, what each person made of it."""
-    item = get_object_or_404(_with_results(Gold.objects.filter(task__queue__project=project)), pk=gold_id)
+    item = get_object_or_404(with_results(Gold.objects.filter(task__queue__project=project)), pk=gold_id)
     completions = [o.completion for o in item.task.offered.select_related("completion__model").order_by("position")]
     letters = {c.pk: chr(ord("A") + i) for i, c in enumerate(completions)}
     places = {pk: number for number, tier in enumerate(item.tiers, 1) for pk in tier}

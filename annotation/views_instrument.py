@@ -6,16 +6,14 @@ from typing import Any
 
 from django import forms
 from django.contrib import messages
-from django.db import transaction
 from django.forms.boundfield import BoundField
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
-from annotation import journal
 from annotation.instrument import instrument_of
+from annotation.instrument_changes import change_instrument, problems
 from annotation.models import Instrument
-from annotation.submit import LONGEST
 from studio.access import ENGINEERS, member_required
 from studio.models import Project
 
@@ -69,17 +67,8 @@ class InstrumentForm(forms.ModelForm):
 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or {}
-        least, most = data.get("answer_min"), data.get("answer_max")
-        if least is not None and most is not None and least > most:
-            self.add_error("answer_min", "An answer cannot have to be longer than it may be.")
-        for name in ("answer_max", "rationale_min"):
-            if (data.get(name) or 0) > LONGEST:
-                self.add_error(name, f"No text here has more than {LONGEST:,} characters.")
-        if data.get("answer_max") == 0:
-            self.add_error("answer_max", "Nobody could write an answer of no length.")
-        similarity = data.get("near_duplicate")
-        if similarity is not None and not 0 < similarity <= 1:
-            self.add_error("near_duplicate", "A similarity lies between 0 and 1.")
+        for name, sentence in problems(data).items():
+            self.add_error(name, sentence)
         return data
 
 
@@ -88,12 +77,7 @@ class InstrumentForm(forms.ModelForm):
 def instrument(request: HttpRequest, project: Project) -> HttpResponse:
     form = InstrumentForm(request.POST or None, instance=instrument_of(project))
     if request.method == "POST" and form.is_valid():
-        before = {name: form.initial.get(name) for name in form.changed_data}
-        with transaction.atomic():
-            form.save()
-            if before:
-                after = {name: form.cleaned_data[name] for name in before}
-                journal.record(project, request.user, "changed what is asked", before=before, after=after)
+        change_instrument(project, request.user, form.cleaned_data)
         messages.success(request, "Saved. The next task that anybody opens asks for this.")
         return redirect("annotation:instrument", project.slug)
     context = {"project": project, "form": form}

@@ -98,12 +98,8 @@ def pull_queue(request: HttpRequest, project: Project, link_id: int) -> HttpResp
 
 def _enqueue(request: HttpRequest, project: Project, link_id: int, task: Any, said: str) -> HttpResponse:
     link = _find(project, link_id)
-    if why := why_not_configured():
+    if why := links.why_not_begun(link):
         messages.error(request, why)
-    elif not link.is_active:
-        messages.error(request, f"“{link.queue.name}” is not linked any more.")
-    elif links.is_busy(link):
-        messages.error(request, f"“{link.queue.name}” is at it already: {link.get_act_display().lower()}.")
     else:
         transaction.on_commit(lambda: task.delay(link.pk, request.user.pk), robust=True)
         messages.success(request, said)

@@ -17,8 +17,8 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from annotation import failures, gold, queue, submit
 from annotation.forms_work import DemonstrationForm, FailureForm, RankingForm, SkipForm, WorkForm
-from annotation.instrument import instrument_of
-from annotation.models import Claim, Comparison, Completion, Demonstration, Instrument, Kind, Skip
+from annotation.instrument import draft_for, instrument_of
+from annotation.models import Claim, Comparison, Demonstration, Instrument, Kind, Skip
 from annotation.near_duplicates import nearest
 from annotation.progress import MANY, waiting_for
 from annotation.revise import reopen, revise
@@ -81,7 +81,7 @@ def _form(request: HttpRequest, claim: Claim) -> WorkForm:
     initial = {**kind.initial_from(draft.content if draft else None), "key": str(uuid.uuid4())}
     instrument = instrument_of(claim.task.queue.project)
     if kind is DemonstrationForm and request.GET.get("start") == "draft" and not initial.get("text", "").strip():
-        model_answer = draft_for(claim, instrument)
+        model_answer = draft_for(claim.task.prompt, instrument)
         if model_answer:
             initial.update(text=model_answer.text, draft_of=model_answer.pk)
     return make_form(claim, instrument, request.POST or None, initial)
@@ -91,14 +91,6 @@ def make_form(claim: Claim, instrument: Instrument, data: Any, initial: dict[str
     if claim.task.kind == Kind.DEMONSTRATE:
         return DemonstrationForm(data, initial=initial, instrument=instrument)
     return RankingForm(data, initial=initial, instrument=instrument, answers=queue.shown_answers(claim))
-
-
-def draft_for(claim: Claim, instrument: Instrument) -> Completion | None:
-    """The newest answer of a model to this prompt, where the project lets demonstrations start from one."""
-    if not instrument.start_from_draft:
-        return None
-    answers = Completion.objects.filter(prompt=claim.task.prompt, model__isnull=False)
-    return answers.exclude(text="").order_by("-id").first()
 
 
 def _asks_about_twin(claim: Claim, form: WorkForm) -> bool:
@@ -180,7 +172,7 @@ def _show(request: HttpRequest, project: Project, claim: Claim, form: WorkForm) 
     }
     if claim.task.kind == Kind.DEMONSTRATE:
         template = "annotation/demonstrate.html"
-        context["model_answer"] = draft_for(claim, form.instrument)
+        context["model_answer"] = draft_for(claim.task.prompt, form.instrument)
     else:
         template = "annotation/rank.html"
         context["failure_form"] = _failure_form(None, project, claim) if context["is_expert"] else None

@@ -155,6 +155,17 @@ def is_busy(link: LabelStudioLink) -> bool:
     return bool(link.act) and (link.heartbeat_at is None or link.heartbeat_at > timezone.now() - SILENCE)
 
 
+def why_not_begun(link: LabelStudioLink) -> str:
+    """A sentence why no push or pull can begin now; empty when it can."""
+    if why := why_not_configured():
+        return why
+    if not link.is_active:
+        return f"“{link.queue.name}” is not linked any more."
+    if is_busy(link):
+        return f"“{link.queue.name}” is at it already: {link.get_act_display().lower()}."
+    return ""
+
+
 def begin(link: LabelStudioLink, act: str) -> bool:
     """Reserve the link for one push or pull; False when another one is at work, or it is not linked any more."""
     free = LabelStudioLink.objects.filter(pk=link.pk, is_active=True).filter(_idle())
