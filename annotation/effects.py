@@ -236,6 +236,12 @@ def probability(margin: float) -> float:
 # Asking people again
 
 
+def strongest(reward_model: Artifact, count: int) -> list[int]:
+    """Ids of the `count` comparisons that it disputes most, among those that were not sent to people before."""
+    asked = set(Repeat.objects.filter(reward_model=reward_model).values_list("comparison", flat=True))
+    return [j.pk for j in effects_of(reward_model).disputed if j.pk not in asked][:count]
+
+
 def ask_again(reward_model: Artifact, comparisons: Iterable[int], user: User, *, overlap: int = 1) -> list[Task]:
     """Ask other people to rank the answers of these comparisons, which the model orders differently. All or none.
 

@@ -223,5 +223,9 @@ def set_status(
 
 def statuses(classes: Iterable[FailureClass]) -> dict[tuple[int, int], FailureStatus]:
     """The newest status by (class id, model id)."""
-    rows = FailureStatus.objects.filter(failure_class__in=list(classes)).select_related("model").order_by("id")
+    rows = (
+        FailureStatus.objects.filter(failure_class__in=list(classes))
+        .select_related("model", "created_by")
+        .order_by("id")
+    )
     return {(row.failure_class_id, row.model_id): row for row in rows}

@@ -7,10 +7,9 @@ from typing import Any
 from django import forms
 
 from annotation.models import Queue
+from annotation.returns import LARGEST
 from annotation.vendors import LARGEST_GOLD_RATE, MOST_PLACES
 from studio.models import Project
-
-LARGEST_RETURN = 50_000_000  # bytes; it is checked as one
 
 
 class HandOverForm(forms.Form):
@@ -47,8 +46,8 @@ class ReturnForm(forms.Form):
 
     def clean_file(self) -> Any:
         file = self.cleaned_data["file"]
-        if file.size > LARGEST_RETURN:
-            raise forms.ValidationError(f"Larger than {LARGEST_RETURN / 1e6:.0f} MB: no batch's return is.")
+        if file.size > LARGEST:
+            raise forms.ValidationError(f"Larger than {LARGEST / 1e6:.0f} MB: no batch's return is.")
         return file
 
 

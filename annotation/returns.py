@@ -40,6 +40,7 @@ from annotation.submit import demonstration_content, is_unchanged, ranking_conte
 from annotation.vendors import Status, guideline_of
 from studio.models import User
 
+LARGEST = 50_000_000  # bytes of a return; it is checked as one
 ROWS = 500  # a transaction
 LISTED = 100  # refused rows that the report keeps
 UNDECIDED = "In a vendor's batch that is not decided yet"

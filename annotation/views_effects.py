@@ -111,8 +111,7 @@ def ask_again(request: HttpRequest, project: Project, artifact_id: int) -> HttpR
     form = AskAgainForm(request.POST)
     if not form.is_valid():
         return _page(request, project, list(effects.scored_models(project)), found, form, status=422)
-    asked = set(Repeat.objects.filter(reward_model=found).values_list("comparison", flat=True))
-    strongest = [j.pk for j in effects.effects_of(found).disputed if j.pk not in asked][: form.cleaned_data["count"]]
+    strongest = effects.strongest(found, form.cleaned_data["count"])
     try:
         tasks = effects.ask_again(found, strongest, request.user, overlap=form.cleaned_data["overlap"])
     except ValueError as error:

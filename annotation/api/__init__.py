@@ -15,7 +15,24 @@ from ninja import NinjaAPI
 from ninja.errors import Throttled
 
 from annotation import submit
-from annotation.api import exchange, failures, labels, projects, quality, queues, work
+from annotation.api import (
+    adjudication,
+    effects,
+    exchange,
+    failures,
+    gold,
+    instrument,
+    label_studio,
+    labels,
+    people,
+    probes,
+    projects,
+    quality,
+    queues,
+    staleness,
+    vendors,
+    work,
+)
 from annotation.api.auth import READ
 from annotation.api.throttle import PerPerson
 from annotation.standing import MayNotWork
@@ -29,7 +46,11 @@ api = NinjaAPI(
     auth=READ,
     throttle=PerPerson(),
 )
-for part in (projects, queues, work, labels, failures, exchange, quality):
+ROOMS = (
+    projects, instrument, queues, work, labels, failures, probes, exchange, vendors, label_studio, quality, gold,
+    people, adjudication, staleness, effects,
+)  # fmt: skip
+for part in ROOMS:
     api.add_router("", part.router)
 
 

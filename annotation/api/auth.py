@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest
 from ninja.security import HttpBearer, SessionAuth
 
@@ -50,6 +53,7 @@ READ_OR_WORK = scoped(Scope.READ, Scope.ANNOTATE)
 IMPORT = scoped(Scope.IMPORT)
 EXPORT = scoped(Scope.EXPORT)
 MANAGE = scoped(Scope.MANAGE)
+WORK_OR_MANAGE = scoped(Scope.ANNOTATE, Scope.MANAGE)
 
 
 def member(request: HttpRequest, project: Project | str, roles: tuple[Role, ...] = ()) -> Membership:
@@ -61,3 +65,20 @@ def member(request: HttpRequest, project: Project | str, roles: tuple[Role, ...]
     if roles and membership.role not in roles:
         raise PermissionDenied(f"This is for: {', '.join(Role(r).label for r in roles)}.")
     return membership
+
+
+def find(
+    request: HttpRequest, rows: QuerySet[Any], pk: int, path: str = "project", roles: tuple[Role, ...] = ()
+) -> tuple[Any, Membership]:
+    """The row of this id and the caller's membership of its project, to which `path` leads from it.
+
+    Raises Http404 outside the project and PermissionDenied without one of the roles.
+    """
+    found = rows.select_related(path).filter(pk=pk, **{f"{path}__members": request.user}).first()
+    if found is None:
+        name = rows.model._meta.verbose_name
+        raise Http404(f"There is no such {name}, or you are not a member of its project.")
+    project = found
+    for step in path.split("__"):
+        project = getattr(project, step)
+    return found, member(request, project, roles)

@@ -4,18 +4,34 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db.models import Count
+from django.core.exceptions import PermissionDenied
+from django.db.models import Count, Q
 from django.http import Http404, HttpRequest
-from ninja import Router
+from ninja import Query, Router
 
-from annotation import failures
-from annotation.api.auth import WORK, member
-from annotation.api.schemas.failures import FailureClassIn, FailureClassOut, FailureExampleIn, FailureExampleOut
-from annotation.api.schemas.shared import REFUSED, Text
+from annotation import failures, merging, withdraw
+from annotation.api.auth import MANAGE, READ_OR_WORK, WORK, WORK_OR_MANAGE, find, member
+from annotation.api.queues import find_member
+from annotation.api.schemas.failures import (
+    ExamplePage,
+    FailureClassDetail,
+    FailureClassIn,
+    FailureClassOut,
+    FailureClassPatch,
+    FailureExampleIn,
+    FailureExampleOut,
+    FailureStatusIn,
+    FailureStatusOut,
+    FiledExampleOut,
+    MergeIn,
+    MergeOut,
+    UndoneMergeOut,
+)
+from annotation.api.schemas.shared import REFUSED, PageIn, ReasonIn, Text
 from annotation.api.work import find_claim
-from annotation.models import Completion, FailureClass
-from studio.access import EXPERTS
-from studio.models import Project
+from annotation.models import Completion, FailureClass, FailureExample, FailureMerge
+from studio.access import ENGINEERS, EXPERTS
+from studio.models import Membership, Project, Role
 
 router = Router(tags=["failures"])
 
@@ -24,7 +40,10 @@ router = Router(tags=["failures"])
 def list_failure_classes(request: HttpRequest, slug: Text) -> Any:
     """The failure classes of the project with the number of their examples."""
     found = FailureClass.objects.filter(project=member(request, slug).project)
-    return list(found.values("id", "name", "description", "severity").annotate(examples=Count("examples")))
+    standing = Q(examples__withdrawn_at=None)
+    return list(
+        found.values("id", "name", "description", "severity").annotate(examples=Count("examples", filter=standing))
+    )
 
 
 @router.post("/projects/{slug}/failure-classes", auth=WORK, response={201: FailureClassOut, **REFUSED})
@@ -37,16 +56,96 @@ def add_failure_class(request: HttpRequest, slug: Text, body: FailureClassIn) ->
     }  # fmt: skip
 
 
+@router.get("/failure-classes/{class_id}", auth=READ_OR_WORK, response={200: FailureClassDetail, **REFUSED})
+def show_failure_class(request: HttpRequest, class_id: int) -> Any:
+    """A failure class with how models fare on it and what was merged. For SMEs and engineers."""
+    return _detail(find_class(request, class_id)[0])
+
+
+@router.patch("/failure-classes/{class_id}", auth=WORK, response={200: FailureClassDetail, **REFUSED})
+def change_failure_class(request: HttpRequest, class_id: int, body: FailureClassPatch) -> Any:
+    """Change the fields that are given; what they said before stays in the journal. For SMEs and engineers."""
+    found, _ = find_class(request, class_id)
+    wanted = {name: getattr(found, name) for name in failures.EDITABLE} | body.dict(exclude_unset=True)
+    if body.owner is not None:
+        wanted["owner"] = find_member(found.project, body.owner)
+    failures.edit_class(found, request.user, **wanted)
+    return _detail(find_class(request, class_id)[0])
+
+
+@router.post("/failure-classes/{class_id}/statuses", auth=MANAGE, response={201: FailureStatusOut, **REFUSED})
+def set_failure_status(request: HttpRequest, class_id: int, body: FailureStatusIn) -> Any:
+    """Say how a model fares on the class from now on; earlier states stay as its history. For engineers."""
+    found, _ = find_class(request, class_id, ENGINEERS)
+    model = found.project.artifacts.filter(pk=body.model).first()
+    if model is None:
+        raise ValueError(f"This project has no model {body.model}.")
+    return 201, FailureStatusOut.of(failures.set_status(found, model, body.state, request.user, note=body.note))
+
+
+@router.post("/failure-classes/{class_id}/merge", auth=WORK_OR_MANAGE, response={201: MergeOut, **REFUSED})
+def merge_failure_class(request: HttpRequest, class_id: int, body: MergeIn) -> Any:
+    """Merge a class into another that means the same. For engineers and whoever owns it."""
+    found, membership = find_class(request, class_id)
+    _check_may_curate(membership, found)
+    target = found.project.failure_classes.filter(pk=body.into).first()
+    if target is None:
+        raise ValueError(f"This project has no failure class {body.into}.")
+    return 201, MergeOut.of(merging.merge(found, target, request.user, reason=body.reason))
+
+
+@router.post("/failure-merges/{merge_id}/undo", auth=WORK_OR_MANAGE, response={200: UndoneMergeOut, **REFUSED})
+def undo_failure_merge(request: HttpRequest, merge_id: int) -> Any:
+    """Make the merged class one of its own again, with its examples. For engineers and whoever owns it."""
+    merges = FailureMerge.objects.select_related("target")
+    done, membership = find(request, merges, merge_id, "source__project", EXPERTS)
+    _check_may_curate(membership, done.source)
+    return {"examples": merging.undo_merge(done, request.user)}
+
+
+@router.get("/failure-classes/{class_id}/examples", auth=READ_OR_WORK, response={200: ExamplePage, **REFUSED})
+def list_failure_examples(request: HttpRequest, class_id: int, page: Query[PageIn]) -> Any:
+    """The examples of a class, oldest first, without the models that wrote the answers. For SMEs and engineers."""
+    found, _ = find_class(request, class_id)
+    examples, after = page.cut(found.examples.select_related("completion", "author"))
+    return {"items": [FiledExampleOut.of(example) for example in examples], "next": after}
+
+
 @router.post("/failure-classes/{class_id}/examples", auth=WORK, response={201: FailureExampleOut, **REFUSED})
 def add_failure_example(request: HttpRequest, class_id: int, body: FailureExampleIn) -> Any:
     """File a failing completion under a class, with what it should have said. For SMEs and engineers."""
-    found = FailureClass.objects.select_related("project").filter(pk=class_id, project__members=request.user).first()
-    if found is None:
-        raise Http404("There is no such failure class, or you are not a member of its project.")
-    member(request, found.project, EXPERTS)
+    found, _ = find_class(request, class_id)
     completion = find_failing_completion(request, found.project, body)
     made = failures.add_example(found, completion, request.user, correction=body.correction, reasoning=body.reasoning)
-    return 201, {"id": made.pk, "failure_class": found.pk}
+    return 201, {"id": made.pk, "failure_class": made.failure_class_id}
+
+
+@router.post("/failure-examples/{example_id}/withdraw", auth=WORK_OR_MANAGE, response={204: None, **REFUSED})
+def withdraw_failure_example(request: HttpRequest, example_id: int, body: ReasonIn) -> Any:
+    """Take an example back: your own, or for engineers any; it stays on record."""
+    examples = FailureExample.objects.select_related("prompt")
+    found, membership = find(request, examples, example_id, "failure_class__project", EXPERTS)
+    if not withdraw.may_withdraw(membership, found):
+        raise PermissionDenied("Who filed an example may take it back, and engineers and owners.")
+    withdraw.withdraw(found, request.user, body.reason)
+    return 204, None
+
+
+def find_class(
+    request: HttpRequest, class_id: int, roles: tuple[Role, ...] = EXPERTS
+) -> tuple[FailureClass, Membership]:
+    return find(request, FailureClass.objects.select_related("owner", "merged_into"), class_id, roles=roles)
+
+
+def _check_may_curate(membership: Membership, failure_class: FailureClass) -> None:
+    if not failures.may_curate(membership, failure_class):
+        raise PermissionDenied("This is for engineers and owners of the project, and for whoever owns the class.")
+
+
+def _detail(found: FailureClass) -> FailureClassDetail:
+    statuses = sorted(failures.statuses([found]).values(), key=lambda status: -status.model_id)
+    merges = FailureMerge.objects.filter(Q(source=found) | Q(target=found))
+    return FailureClassDetail.of(found, statuses, list(merges))
 
 
 def find_failing_completion(request: HttpRequest, project: Project, body: FailureExampleIn) -> Completion:

@@ -10,7 +10,7 @@ from django.http import Http404, HttpRequest
 from ninja import Query, Router
 
 from annotation import withdraw
-from annotation.api.auth import READ_OR_WORK, member, scoped
+from annotation.api.auth import READ_OR_WORK, WORK_OR_MANAGE, member
 from annotation.api.schemas.labels import (
     ComparisonOut,
     ComparisonPage,
@@ -22,10 +22,9 @@ from annotation.api.schemas.shared import REFUSED, PageIn, ReasonIn, Text
 from annotation.models import Claim, Comparison, Demonstration
 from annotation.revisions import history
 from studio.access import ENGINEERS, may
-from studio.models import Membership, Scope
+from studio.models import Membership
 
 router = Router(tags=["labels"])
-WITHDRAW = scoped(Scope.ANNOTATE, Scope.MANAGE)
 MINE = "Only your own; annotators and SMEs get no others."
 Label = Comparison | Demonstration
 
@@ -63,13 +62,13 @@ def list_demonstrations(
     return {"items": [DemonstrationOut.of(label) for label in found], "next": after}
 
 
-@router.post("/comparisons/{label_id}/withdraw", auth=WITHDRAW, response={204: None, **REFUSED})
+@router.post("/comparisons/{label_id}/withdraw", auth=WORK_OR_MANAGE, response={204: None, **REFUSED})
 def withdraw_comparison(request: HttpRequest, label_id: int, body: ReasonIn) -> Any:
     """Take a ranking back: it stays, and leaves every dataset that is frozen from now on."""
     return _withdraw(request, Comparison, label_id, body.reason)
 
 
-@router.post("/demonstrations/{label_id}/withdraw", auth=WITHDRAW, response={204: None, **REFUSED})
+@router.post("/demonstrations/{label_id}/withdraw", auth=WORK_OR_MANAGE, response={204: None, **REFUSED})
 def withdraw_demonstration(request: HttpRequest, label_id: int, body: ReasonIn) -> Any:
     """Take a demonstration back: it stays, and leaves every dataset that is frozen from now on."""
     return _withdraw(request, Demonstration, label_id, body.reason)

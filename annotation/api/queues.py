@@ -69,7 +69,7 @@ def add_work(request: HttpRequest, queue_id: int, body: TasksIn) -> Any:
         overlap=body.overlap,
         priority=body.priority,
         skill=body.skill,
-        assignee=_person(found.project, body.assignee) if body.assignee else None,
+        assignee=find_member(found.project, body.assignee) if body.assignee else None,
     )
     return 201, [TaskOut.of(task) for task in made]
 
@@ -95,7 +95,7 @@ def change_task(request: HttpRequest, task_id: int, body: TaskPatch) -> Any:
         if body.status == "open":
             lead.put_back(task, request.user)
         if body.assignee is not None:
-            person = _person(task.queue.project, body.assignee) if body.assignee else None
+            person = find_member(task.queue.project, body.assignee) if body.assignee else None
             lead.assign(task, person, request.user)
         if body.priority is not None:
             lead.set_priority(task, body.priority, request.user)
@@ -136,7 +136,8 @@ def _task(request: HttpRequest, task_id: int) -> Task:
     return found
 
 
-def _person(project: Project, username: str) -> User:
+def find_member(project: Project, username: str) -> User:
+    """Raises ValueError: a name in a body is bad input."""
     found = User.objects.filter(username=username, projects=project).first()
     if found is None:
         raise ValueError(f"{username} is not a member of this project.")
@@ -146,7 +147,7 @@ def _person(project: Project, username: str) -> User:
 def _settings(project: Project, body: QueueSettings, *, only_given: bool = False) -> dict[str, Any]:
     given = body.dict(exclude_unset=only_given)
     if "people" in given:
-        given["people"] = [_person(project, name) for name in given["people"]]
+        given["people"] = [find_member(project, name) for name in given["people"]]
     if given.get("reward_model") is not None:
         found = project.artifacts.filter(pk=given["reward_model"], kind="reward_model").first()
         if found is None:

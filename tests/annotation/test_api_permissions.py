@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -16,37 +15,35 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
-from annotation import failures
 from annotation.api import api
-from annotation.datasets import freeze_prompts
-from annotation.models import Comparison, ImportBatch, Kind, Task
-from annotation.queue import claim_task
-from annotation.submit import submit_demonstration, submit_ranking
-from annotation.tasks import add_demonstration_tasks, add_tasks, find_queue
 from studio.models import ApiToken, Role, Scope, User
+from tests.annotation.api_things import TIERS, things  # noqa: F401  (a fixture)
 
 ALL = set(Role.values)
 EXPERTS = ALL - {Role.ANNOTATOR}
 ENGINEERS = {Role.ENGINEER, Role.OWNER}
-RANKING = {"tiers": [["a"], ["b"], ["c"]]}
+RANKING = {"tiers": TIERS}
 
 
 @dataclass(frozen=True)
 class Rule:
-    """Who may call an operation, with which scope, and a body that it takes. `file`: sent as a form with a file."""
+    """Who may call an operation, with which scope, and a body that it takes; "{name}" is the thing of that name.
+
+    `file`: sent as a form with a file of this content.
+    """
 
     roles: set[str]
     scopes: set[str]
     body: dict | None = None
-    file: bool = False
+    file: str = ""
     headers: dict[str, str] = field(default_factory=dict)
     listing: bool = False  # bound to no project: outsiders get their own, empty, list
 
 
-READING, WORKING = {"read"}, {"annotate"}
-EITHER = READING | WORKING
-NEW = "a name of its own"
-FAILURE = {"name": "Invents a function", "description": "", "severity": 2}
+READING, WORKING, MANAGING = {"read"}, {"annotate"}, {"manage"}
+EITHER, CURATING = READING | WORKING, WORKING | MANAGING
+NEW = "{name}"
+FAILURE = {"name": NEW, "description": "", "severity": 2}
 RULES = {
     "GET /projects": Rule(ALL, EITHER, listing=True),
     "GET /projects/{slug}/guideline": Rule(ALL, EITHER),
@@ -56,7 +53,7 @@ RULES = {
     "POST /projects/{slug}/queues": Rule(ENGINEERS, {"manage"}, {"kind": "rank", "name": NEW}),
     "GET /queues/{queue_id}": Rule(ENGINEERS, READING),
     "PATCH /queues/{queue_id}": Rule(ENGINEERS, {"manage"}, {"note": "Read the traceback first."}),
-    "POST /queues/{queue_id}/tasks": Rule(ENGINEERS, {"manage"}, {"work": []}),
+    "POST /queues/{queue_id}/tasks": Rule(ENGINEERS, {"manage"}, {"work": "{work}"}),
     "GET /queues/{queue_id}/tasks": Rule(ENGINEERS, READING),
     "PATCH /tasks/{task_id}": Rule(ENGINEERS, {"manage"}, {"priority": 3}),
     "POST /tasks/{task_id}/release": Rule(ENGINEERS, {"manage"}, {"person": "sme"}),
@@ -74,8 +71,10 @@ RULES = {
     "POST /demonstrations/{demonstration_id}/withdraw": Rule(ALL, {"annotate", "manage"}, {"reason": "Mistaken"}),
     "GET /projects/{slug}/failure-classes": Rule(ALL, READING),
     "POST /projects/{slug}/failure-classes": Rule(EXPERTS, WORKING, FAILURE),
-    "POST /failure-classes/{class_id}/examples": Rule(EXPERTS, WORKING, {"correction": "So.", "completion": 0}),
-    "POST /projects/{slug}/imports": Rule(ENGINEERS, {"import"}, file=True),
+    "POST /failure-classes/{class_id}/examples": Rule(
+        EXPERTS, WORKING, {"correction": "So.", "completion": "{completion_id}"}
+    ),
+    "POST /projects/{slug}/imports": Rule(ENGINEERS, {"import"}, file="{prompt_file}"),
     "GET /projects/{slug}/imports": Rule(ENGINEERS, {"read", "import"}),
     "GET /imports/{batch_id}": Rule(ENGINEERS, {"read", "import"}),
     "POST /imports/{batch_id}/undo": Rule(ENGINEERS, {"import"}),
@@ -84,6 +83,70 @@ RULES = {
     "GET /datasets/{dataset_id}/export": Rule(ENGINEERS, {"export"}),
     "GET /projects/{slug}/labels": Rule(ENGINEERS, {"export"}),
     "GET /projects/{slug}/agreement": Rule(ENGINEERS, READING),
+    "GET /projects/{slug}/instrument": Rule(ALL, EITHER),
+    "PATCH /projects/{slug}/instrument": Rule(ENGINEERS, MANAGING, {"ties": False}),
+    "GET /failure-classes/{class_id}": Rule(EXPERTS, EITHER),
+    "PATCH /failure-classes/{class_id}": Rule(EXPERTS, WORKING, {"severity": 3}),
+    "POST /failure-classes/{class_id}/statuses": Rule(
+        ENGINEERS, MANAGING, {"model": "{wrong_model_id}", "state": "fixed"}
+    ),
+    "POST /failure-classes/{fresh_class_id}/merge": Rule(ENGINEERS, CURATING, {"into": "{fresh_class_id}"}),
+    "POST /failure-merges/{merge_id}/undo": Rule(ENGINEERS, CURATING),
+    "GET /failure-classes/{class_id}/examples": Rule(EXPERTS, EITHER),
+    "POST /failure-examples/{example_id}/withdraw": Rule(EXPERTS, CURATING, {"reason": "Mistaken"}),
+    "GET /projects/{slug}/probes": Rule(EXPERTS, EITHER),
+    "POST /projects/{slug}/probes": Rule(
+        ENGINEERS, MANAGING, {"failure_class": "{class_id}", "model": "{wrong_model_id}"}
+    ),
+    "GET /probes/{probe_id}": Rule(EXPERTS, EITHER),
+    "POST /probes/{probe_id}/take": Rule(EXPERTS, WORKING),
+    "POST /probes/{own_probe_id}/give-up": Rule(EXPERTS, WORKING),
+    "POST /probes/{own_probe_id}/conclude": Rule(EXPERTS, WORKING, {"conclusion": "It holds.", "state": "fixed"}),
+    "POST /probes/{probe_id}/withdraw": Rule(ENGINEERS, MANAGING),
+    "GET /projects/{slug}/vendor-batches": Rule(ENGINEERS, READING),
+    "POST /projects/{slug}/vendor-batches": Rule(
+        ENGINEERS, MANAGING, {"queue": "{fresh_queue_id}", "vendor": "Acme", "name": NEW, "places": 1}
+    ),
+    "GET /vendor-batches/{vendor_batch_id}": Rule(ENGINEERS, READING),
+    "GET /vendor-batches/{vendor_batch_id}/hand-off": Rule(ENGINEERS, {"export"}),
+    "POST /vendor-batches/{vendor_batch_id}/return": Rule(ENGINEERS, {"import"}, file="{return_file}"),
+    "POST /vendor-batches/{returned_batch_id}/accept": Rule(ENGINEERS, MANAGING, {}),
+    "POST /vendor-batches/{returned_batch_id}/reject": Rule(ENGINEERS, MANAGING, {"note": "Careless"}),
+    "POST /vendor-batches/{vendor_batch_id}/recall": Rule(ENGINEERS, MANAGING),
+    "GET /projects/{slug}/label-studio": Rule(ENGINEERS, READING),
+    "POST /queues/{fresh_queue_id}/label-studio": Rule(ENGINEERS, MANAGING),
+    "GET /label-studio-links/{link_id}": Rule(ENGINEERS, READING),
+    "POST /label-studio-links/{link_id}/push": Rule(ENGINEERS, MANAGING),
+    "POST /label-studio-links/{link_id}/pull": Rule(ENGINEERS, MANAGING),
+    "POST /label-studio-links/{link_id}/unlink": Rule(ENGINEERS, MANAGING),
+    "GET /projects/{slug}/gold": Rule(ENGINEERS, READING),
+    "GET /projects/{slug}/gold-candidates": Rule(ENGINEERS, READING),
+    "POST /projects/{slug}/gold": Rule(
+        ENGINEERS, MANAGING, {"task": "{task_id}", "tiers": "{right_order}", "queue": "{fresh_queue_id}"}
+    ),
+    "GET /gold/{gold_id}": Rule(ENGINEERS, READING),
+    "POST /gold/{gold_id}/retire": Rule(ENGINEERS, MANAGING),
+    "GET /projects/{slug}/people": Rule(ENGINEERS, READING),
+    "GET /projects/{slug}/me": Rule(ALL, EITHER),
+    "GET /projects/{slug}/people/{username}": Rule(ENGINEERS, READING),
+    "POST /projects/{slug}/people/{username}/standing": Rule(
+        ENGINEERS, MANAGING, {"status": "warned", "reason": "Look at the guideline again."}
+    ),
+    "POST /projects/{slug}/people/{tried_username}/trials/{queue_id}/repeat": Rule(ENGINEERS, MANAGING),
+    "GET /projects/{slug}/people/{username}/consent": Rule(ALL, EITHER | MANAGING),
+    "POST /projects/{slug}/people/{username}/consent/take-back": Rule(ALL, CURATING, {}),
+    "POST /projects/{slug}/people/{withdrawn_username}/consent/give-again": Rule(ALL, CURATING, {}),
+    "GET /projects/{slug}/disagreements": Rule(ENGINEERS, READING),
+    "POST /projects/{slug}/adjudications": Rule(ENGINEERS, MANAGING, {"tasks": "{disputed_tasks}"}),
+    "GET /projects/{slug}/second-looks": Rule(ENGINEERS, READING),
+    "POST /comparisons/{doubted_comparison_id}/second-look": Rule(ENGINEERS, MANAGING, {"act": "settle"}),
+    "POST /demonstrations/{doubted_demonstration_id}/second-look": Rule(ENGINEERS, MANAGING, {"act": "done"}),
+    "GET /projects/{slug}/stale-labels": Rule(ENGINEERS, READING),
+    "POST /projects/{slug}/stale-labels/ask-again": Rule(ENGINEERS, MANAGING, {"groups": "{stale_groups}"}),
+    "GET /projects/{slug}/reward-models": Rule(ENGINEERS, READING),
+    "GET /reward-models/{reward_model_id}/effects": Rule(ENGINEERS, READING),
+    "POST /reward-models/{reward_model_id}/scores": Rule(ENGINEERS, MANAGING),
+    "POST /reward-models/{reward_model_id}/ask-again": Rule(ENGINEERS, MANAGING, {"comparisons": "{comparison_ids}"}),
 }
 
 
@@ -92,10 +155,17 @@ def operations() -> set[str]:
     return {f"{method.upper()} {path.removeprefix('/api/v1')}" for path, found in paths.items() for method in found}
 
 
+ALIASES = {  # ids are called by what they are of here, and not in the schema
+    "comparison_id": "label_id", "demonstration_id": "label_id", "doubted_comparison_id": "label_id",
+    "doubted_demonstration_id": "label_id", "done_id": "claim_id", "own_probe_id": "probe_id",
+    "returned_batch_id": "vendor_batch_id", "fresh_queue_id": "queue_id", "fresh_class_id": "class_id",
+    "reward_model_id": "model_id", "tried_username": "username",
+    "withdrawn_username": "username",
+}  # fmt: skip
+
+
 def test_every_operation_has_a_rule():
-    """Ids are called by what they are of here, and not in the schema."""
-    rules = {re.sub(r"{(comparison|demonstration)_id}", "{label_id}", rule) for rule in RULES}
-    assert operations() == {rule.replace("{done_id}", "{claim_id}") for rule in rules}
+    assert operations() == {re.sub(r"{(\w+)}", lambda m: f"{{{ALIASES.get(m[1], m[1])}}}", rule) for rule in RULES}
 
 
 @pytest.fixture
@@ -105,68 +175,23 @@ def cast(annotator, sme, engineer, owner, outsider) -> dict[str, User]:
 
 
 @pytest.fixture
-def things(project, prompts, answers, engineer, sme, var) -> dict[str, Callable[[User], object]]:
-    """How to make what an id of a path stands for, of this person where it is somebody's."""
-    rank, write = find_queue(project, Kind.RANK), find_queue(project, Kind.DEMONSTRATE)
-    failure_class = failures.add_class(project, "Wrong syntax", engineer)
-
-    def new_task(**shared) -> Task:
-        return add_tasks(rank, [(prompts[0], answers[0])], **shared)[0]
-
-    def claimed(user: User) -> int:
-        return claim_task(new_task(), user).pk
-
-    def ranked(user: User, **shared) -> Comparison:
-        return submit_ranking(claim_task(new_task(**shared), user), RANKING["tiers"])
-
-    def held_task(user: User) -> int:
-        task = new_task()
-        claim_task(task, sme)
-        return task.pk
-
-    def written(user: User) -> int:
-        (task,) = add_demonstration_tasks(write, prompts[:1])
-        return submit_demonstration(claim_task(task, user), "So.").pk
-
-    def batch(user: User) -> int:
-        ImportBatch.objects.update(status="undone")  # one at a time may be on its way
-        made = ImportBatch(project=project, format="columns", name="a.jsonl", status="visible", created_by=engineer)
-        made.save()
-        return made.pk
-
-    return {
-        "slug": lambda user: project.slug,
-        "queue_id": lambda user: new_task().queue_id,
-        "class_id": lambda user: failure_class.pk,
-        "claim_id": claimed,
-        "done_id": lambda user: ranked(user, overlap=2).claim_id,  # another place keeps its task open
-        "task_id": held_task,
-        "dataset_id": lambda user: freeze_prompts(project, engineer).pk,
-        "comparison_id": lambda user: ranked(user).pk,
-        "demonstration_id": written,
-        "batch_id": batch,
-    }
-
-
-@pytest.fixture
-def send(project, guideline, prompts, answers, engineer, things) -> Callable[..., int]:
+def send(project, engineer, things) -> Callable[..., int]:  # noqa: F811
     """Call an operation on things that exist, the caller's own where it is about those; returns the status."""
-    fresh = {
-        "name": lambda: str(uuid.uuid4()),
-        "completion": lambda: answers[0][0].pk,
-        "work": lambda: [{"prompt": prompts[0].pk, "completions": [c.pk for c in answers[0]]}],
-    }
 
     def call(operation: str, user: User, headers: dict[str, str]) -> int:
         rule = RULES[operation]
         owner = user if project.members.filter(pk=user.pk).exists() else engineer
+
+        def put_in(value: object) -> object:
+            is_thing = isinstance(value, str) and re.fullmatch(r"{\w+}", value)
+            return things.make(value[1:-1], owner) if is_thing else value
+
         method, path = operation.split(" ")
-        path = "/api/v1" + re.sub(r"{(\w+)}", lambda found: str(things[found[1]](owner)), path)
+        path = "/api/v1" + re.sub(r"{\w+}", lambda found: str(put_in(found[0])), path)
         if rule.file:
-            file = SimpleUploadedFile("p.jsonl", json.dumps({"prompt": f"How? {uuid.uuid4()}"}).encode())
+            file = SimpleUploadedFile("p.jsonl", str(put_in(rule.file)).encode())
             return Client().post(path, {"file": file}, headers=headers).status_code
-        body = rule.body and rule.body | {key: fresh[key]() for key in rule.body if key in fresh}
-        text = "" if body is None else json.dumps(body)
+        text = "" if rule.body is None else json.dumps({key: put_in(value) for key, value in rule.body.items()})
         answer = Client().generic(method, path, text, content_type="application/json", headers=headers | rule.headers)
         return answer.status_code
 
