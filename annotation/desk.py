@@ -6,10 +6,10 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db import connection
 from django.utils import timezone
 
 from annotation.models import Queue
+from studio import statements
 from studio.models import Guideline, User
 
 
@@ -29,9 +29,9 @@ class Desk:
     guideline: Guideline | None  # in force; its text is not loaded
 
 
-# One text, for it is asked with every claim: building it from querysets takes longer than its answer.
-_LOOK = """
-SELECT s.status, s.reason, s.consent_withdrawn_at IS NOT NULL, m.role, m.skills,
+_GUIDELINE = statements.Part(Guideline, "g", "id", "project", "version")
+_LOOK = f"""
+SELECT {_GUIDELINE}, s.status, s.reason, s.consent_withdrawn_at IS NOT NULL, m.role, m.skills,
     EXISTS(SELECT 1 FROM annotation_queue_people WHERE queue_id = %(queue)s),
     EXISTS(SELECT 1 FROM annotation_queue_people WHERE queue_id = %(queue)s AND user_id = %(user)s),
     (SELECT MIN(c.id) FROM annotation_claim c JOIN annotation_task t ON t.id = c.task_id
@@ -41,8 +41,7 @@ SELECT s.status, s.reason, s.consent_withdrawn_at IS NOT NULL, m.role, m.skills,
     EXISTS(SELECT 1 FROM annotation_claim WHERE status = 'live' AND expires_at < %(now)s),
     EXISTS(SELECT 1 FROM annotation_repeat r
         JOIN annotation_task t ON t.id = r.task_id JOIN annotation_comparison c ON c.id = r.comparison_id
-        WHERE r.reward_model_id IS NOT NULL AND t.queue_id = %(queue)s AND c.annotator_id = %(user)s),
-    g.id, g.project_id, g.version
+        WHERE r.reward_model_id IS NOT NULL AND t.queue_id = %(queue)s AND c.annotator_id = %(user)s)
 FROM studio_user u
 LEFT JOIN annotation_standing s ON s.user_id = u.id AND s.project_id = %(project)s
 LEFT JOIN studio_membership m ON m.user_id = u.id AND m.project_id = %(project)s
@@ -54,12 +53,9 @@ WHERE u.id = %(user)s
 
 def look_at(queue: Queue, user: User, now: datetime | None = None) -> Desk:
     facts = {"queue": queue.pk, "project": queue.project_id, "user": user.pk, "now": now or timezone.now()}
-    with connection.cursor() as cursor:
-        cursor.execute(_LOOK, facts)
-        row = cursor.fetchone()
+    row = statements.first(_LOOK, facts, _GUIDELINE)
     assert row is not None, "the user is in the database"
-    standing, reason, no_consent, role, skills, reserved, named, live, kept, overdue, doubted, *newest = row
-    guideline = Guideline.from_db(connection.alias, ["id", "project_id", "version"], newest) if newest[0] else None
+    guideline, standing, reason, no_consent, role, skills, reserved, named, live, kept, overdue, doubted = row
     known = json.loads(skills) if isinstance(skills, str) else skills or []
     return Desk(
         standing or "", reason or "", bool(no_consent), role or "", tuple(sorted(set(known))), bool(reserved),

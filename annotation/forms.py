@@ -10,7 +10,7 @@ from django.db.models import Count, Q, QuerySet, TextField
 from django.db.models.functions import Cast
 
 from annotation.models import Kind, Prompt, Queue, Split
-from annotation.queue import LETTERS
+from annotation.tasks import LETTERS
 from studio.models import Project, User
 from studio.runs.models import Artifact
 

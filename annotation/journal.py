@@ -13,6 +13,7 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from annotation.models import Comparison, Demonstration, FailureClass, FailureExample, JournalEntry, Task
+from studio import statements
 from studio.models import Project, User
 
 Subject = Demonstration | Comparison | FailureClass | FailureExample | Task | None
@@ -39,9 +40,9 @@ def record(
     """Add an entry about `subject` (or about a `person`); `detail` must be JSON. `actor` None: the studio itself."""
     fields = {name: subject for name, model in SUBJECTS.items() if isinstance(subject, model)}
     project_id = project if isinstance(project, int) else project.pk
-    return JournalEntry.objects.create(
-        project_id=project_id, actor=actor, act=act, person=person, detail=detail, **fields
-    )
+    entry = JournalEntry(project_id=project_id, actor=actor, act=act, person=person, detail=detail, **fields)
+    statements.insert(entry)
+    return entry
 
 
 @dataclass(frozen=True)

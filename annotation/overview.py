@@ -8,7 +8,7 @@ from django.db.models import Count, Q
 from django.utils import timezone
 
 from annotation.models import Claim, Comparison, Demonstration, Prompt, Split
-from annotation.queue import waiting_for
+from annotation.progress import waiting_for
 from studio.access import ENGINEERS, EXPERTS, may
 from studio.models import Membership, Project
 from studio.overview import Tile

@@ -12,37 +12,18 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import Exists, F, OuterRef, Prefetch, Q, QuerySet, prefetch_related_objects
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from annotation.desk import Desk, look_at
 from annotation.gold import next_gold
 from annotation.journal import record
-from annotation.models import Claim, Completion, Draft, Kind, Queue, Repeat, Skip, Slot, Task, TaskCompletion
-from annotation.progress import NOT_AGAIN, progress, waiting_for
+from annotation.models import Claim, Completion, Draft, Kind, Prompt, Queue, Skip, Slot, Task
+from annotation.progress import NOT_AGAIN
 from annotation.standing import check_may_work
-from annotation.tasks import (
-    LETTERS,
-    add_demonstration_tasks,
-    add_ranking_tasks,
-    add_tasks,
-    completions_of,
-    find_queue,
-    withdraw_tasks,
-)
+from studio import statements
 from studio.models import Guideline, User
-
-__all__ = [
-    "LETTERS",
-    "add_demonstration_tasks",
-    "add_ranking_tasks",
-    "add_tasks",
-    "completions_of",
-    "find_queue",
-    "progress",
-    "waiting_for",
-    "withdraw_tasks",
-]
+from studio.statements import Part
 
 ATTEMPTS = 20  # places lost to others before the queue counts as contended away
 BATCH = 1000
@@ -75,11 +56,10 @@ def claim_next(queue: Queue, annotator: User) -> Claim | None:
     gold = next_gold(queue, annotator)
     if gold:
         return gold
-    lines = _lines(queue, annotator, desk)
     for _ in range(ATTEMPTS):
         try:
             with transaction.atomic():
-                slot = _next_slot(lines) or _put_off(queue, annotator)
+                slot = _next_slot(queue, annotator, desk) or _put_off(queue, annotator)
                 return None if slot is None else _take(slot, queue, annotator, desk.guideline)
         except (Taken, IntegrityError):
             continue
@@ -109,52 +89,64 @@ def resume(queue: Queue, annotator: User) -> Claim | None:
 # The next place
 
 
-def _lines(queue: Queue, annotator: User, desk: Desk) -> list[QuerySet[Slot]]:
-    """The lines that this person may take from: kept for them, open to all, and one for each skill they have.
+def _next_slot(queue: Queue, annotator: User, desk: Desk) -> Slot | None:
+    """The first place by priority, kept for the person, place; those that others lock are passed by (PostgreSQL).
 
-    Each is one range of the index `slot_next`, in its order.
+    A person may take from several lines: what is kept for them, what is open to all, and one for each skill they have.
     """
-    mine = Claim.objects.filter(task=OuterRef("task"), annotator=annotator).filter(
-        Q(status__in=[Claim.Status.LIVE, Claim.Status.SUBMITTED]) | ~Q(skip="")
-    )
-    free = Slot.objects.filter(~Exists(mine), queue=queue, status=Slot.Status.FREE)
-    # By the assignee first, though it is one in each line: to PostgreSQL, IS NULL does not make a column of an index
-    # constant, and without it the index would not give the order.
-    free = free.order_by("assignee_id", "-priority", "place")
-    free = _with_earlier(free, annotator)
-    lines = [free.filter(skill="", assignee=annotator)] if desk.has_kept else []
-    open_to_all = free
-    if queue.kind == Kind.ADJUDICATE:  # nobody settles a disagreement that is their own
-        open_to_all = free.exclude(Exists(_judged(annotator).filter(task=OuterRef("task__adjudicates"))))
-    elif desk.is_doubted:  # a second opinion is somebody else's
-        own = Repeat.objects.filter(comparison__annotator=annotator, reward_model__isnull=False)
-        open_to_all = free.exclude(Exists(own.filter(task=OuterRef("task"))))
-    return lines + [open_to_all.filter(skill=skill, assignee=None) for skill in ("", *desk.skills)]
-
-
-def _with_earlier(slots: QuerySet[Slot], annotator: User) -> QuerySet[Slot]:
-    return slots.annotate(had_before=Exists(Claim.objects.filter(task=OuterRef("task"), annotator=annotator)))
-
-
-def _judged(annotator: User) -> QuerySet[Claim]:
-    return Claim.objects.filter(annotator=annotator, status=Claim.Status.SUBMITTED)
-
-
-def _next_slot(lines: list[QuerySet[Slot]]) -> Slot | None:
-    """The first slot of these lines by priority, kept for the person, place; others' locks passed by (PostgreSQL)."""
+    lines = [(True, "")] if desk.has_kept else []
+    lines += [(False, skill) for skill in ("", *desk.skills)]
+    facts = {"queue": queue.pk, "user": annotator.pk}
+    condition = _not_theirs(queue, desk)
     if len(lines) > 1:
-        heads = [line.values_list("priority", "assignee", "place").first() for line in lines]
+        heads = [statements.first(_HEAD + _line(kept, condition), facts | {"skill": skill}) for kept, skill in lines]
         waiting = [(-head[0], head[1] is None, head[2], number) for number, head in enumerate(heads) if head]
         lines = [lines[number] for *_, number in sorted(waiting)]
-    for line in lines:
-        slot = _lock_first(line)
-        if slot is not None:
+    for kept, skill in lines:
+        locked = _PLACE + _line(kept, condition) + statements.for_update("s")
+        row = statements.first(locked, facts | {"skill": skill}, _SLOT, _TASK, _PROMPT)
+        if row is not None:
+            slot, slot.task, slot.task.prompt, slot.had_before = row
             return slot
     return None
 
 
-def _lock_first(line: QuerySet[Slot]) -> Slot | None:
-    return line.select_related("task__prompt").select_for_update(of=("self",), skip_locked=True).first()
+def _not_theirs(queue: Queue, desk: Desk) -> str:
+    if queue.kind == Kind.ADJUDICATE:  # nobody settles a disagreement that is their own
+        return """AND NOT EXISTS(SELECT 1 FROM annotation_claim j
+            WHERE j.task_id = t.adjudicates_id AND j.annotator_id = %(user)s AND j.status = 'submitted')"""
+    if desk.is_doubted:  # a second opinion is somebody else's
+        return """AND NOT EXISTS(SELECT 1
+            FROM annotation_repeat r JOIN annotation_comparison j ON j.id = r.comparison_id
+            WHERE r.task_id = t.id AND r.reward_model_id IS NOT NULL AND j.annotator_id = %(user)s)"""
+    return ""
+
+
+def _line(kept: bool, condition: str) -> str:
+    """One range of the index `slot_next`, in its order.
+
+    By the assignee first, though it is one in each line: to PostgreSQL, IS NULL does not make a column of an index
+    constant, and without it the index would not give the order.
+    """
+    return f"""
+        FROM annotation_slot s JOIN annotation_task t ON t.id = s.task_id JOIN annotation_prompt p ON p.id = t.prompt_id
+        WHERE s.queue_id = %(queue)s AND s.status = 'free' AND s.skill = %(skill)s
+        AND s.assignee_id {"= %(user)s" if kept else "IS NULL"}
+        AND NOT EXISTS(SELECT 1 FROM annotation_claim c WHERE c.task_id = s.task_id AND c.annotator_id = %(user)s
+            AND (c.status IN ('live', 'submitted') OR c.skip <> ''))
+        {condition}
+        ORDER BY s.assignee_id, s.priority DESC, s.place LIMIT 1"""
+
+
+_SLOT, _TASK, _PROMPT = Part(Slot, "s"), Part(Task, "t"), Part(Prompt, "p")
+_HEAD = "SELECT s.priority, s.assignee_id, s.place"
+_PLACE = f"""
+SELECT {_SLOT}, {_TASK}, {_PROMPT},
+    EXISTS(SELECT 1 FROM annotation_claim c WHERE c.task_id = s.task_id AND c.annotator_id = %(user)s)"""
+
+
+def _lock_first(places: QuerySet[Slot]) -> Slot | None:
+    return places.select_related("task__prompt").select_for_update(of=("self",), skip_locked=True).first()
 
 
 def _put_off(queue: Queue, annotator: User) -> Slot | None:
@@ -177,7 +169,7 @@ def free_places(task: int, annotator: User) -> QuerySet[Slot]:
     """The free places of a task that this person may have: first the one that is kept for them."""
     free = Slot.objects.filter(task=task, status=Slot.Status.FREE)
     free = free.filter(Q(assignee=None) | Q(assignee=annotator)).order_by(F("assignee").asc(nulls_last=True), "number")
-    return _with_earlier(free, annotator)
+    return free.annotate(had_before=Exists(Claim.objects.filter(task=OuterRef("task"), annotator=annotator)))
 
 
 def _take(slot: Slot, queue: Queue, annotator: User, guideline: Guideline | None) -> Claim:
@@ -194,7 +186,7 @@ def _take(slot: Slot, queue: Queue, annotator: User, guideline: Guideline | None
     if before is not None and set(before.shown_order) == set(shown):
         shown = before.shown_order
     now = timezone.now()
-    claim = Claim.objects.create(  # unique (task, annotator): a second tab of the same person fails here
+    claim = Claim(
         task=slot.task,
         annotator=annotator,
         guideline=guideline,
@@ -202,18 +194,32 @@ def _take(slot: Slot, queue: Queue, annotator: User, guideline: Guideline | None
         created_at=now,
         expires_at=now + timedelta(minutes=queue.lease_minutes),
     )
-    free = Slot.objects.filter(pk=slot.pk, status=Slot.Status.FREE)
-    if free.update(status=Slot.Status.CLAIMED, claim=claim) != 1:
+    statements.insert(claim)  # unique (task, annotator): a second tab of the same person fails here
+    if statements.change(_CLAIM_PLACE, {"slot": slot.pk, "claim": claim.pk}) != 1:
         raise Taken
     _hand_over_draft(before, claim)
     claim.task.queue = queue
     return claim
 
 
+_CLAIM_PLACE = (
+    "UPDATE annotation_slot SET status = 'claimed', claim_id = %(claim)s WHERE id = %(slot)s AND status = 'free'"
+)
+
+
 def _answers(task: Task) -> dict[int, Completion]:
     """The task's completions by id. The task remembers them: the second time costs no query."""
-    prefetch_related_objects([task], Prefetch("offered", TaskCompletion.objects.select_related("completion")))
-    return {each.completion_id: each.completion for each in task.offered.all()}
+    if "answers" not in task.__dict__:
+        offered = statements.rows(_ANSWERS, {"task": task.pk}, _COMPLETION)
+        task.answers = {completion.pk: completion for (completion,) in offered}
+    return task.answers
+
+
+_COMPLETION = Part(Completion, "c")
+_ANSWERS = f"""
+SELECT {_COMPLETION} FROM annotation_taskcompletion o JOIN annotation_completion c ON c.id = o.completion_id
+WHERE o.task_id = %(task)s ORDER BY o.position
+"""
 
 
 def _hand_over_draft(before: Claim | None, claim: Claim) -> None:

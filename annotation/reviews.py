@@ -11,8 +11,8 @@ from django.db.models import QuerySet
 
 from annotation.comparisons import outcome
 from annotation.models import Comparison, Completion, Kind, Prompt, Queue, Review, Split
-from annotation.queue import LETTERS, add_tasks, withdraw_tasks
 from annotation.statistics.intervals import Interval, win_rate
+from annotation.tasks import LETTERS, add_tasks, withdraw_tasks
 from studio.models import Project, Round, User
 from studio.runs.models import Artifact
 

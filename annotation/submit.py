@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import Exists, OuterRef
 from django.utils import timezone
 from rapidfuzz.distance import Levenshtein
 
@@ -20,9 +19,10 @@ from annotation.comparisons import check_tiers
 from annotation.gold import after_submit
 from annotation.instrument import check_demonstration, check_ranking, instrument_of
 from annotation.journal import record
-from annotation.models import Claim, Comparison, Completion, Demonstration, Draft, Kind, Prompt, Slot, Strength, Task
+from annotation.models import Claim, Comparison, Completion, Demonstration, Draft, Kind, Prompt, Slot, Strength
 from annotation.queue import free_places, free_slot, renew
 from annotation.revisions import rewrite
+from studio import statements
 
 LONGEST = 100_000  # characters of an answer, reasoning or rationale
 RATINGS = range(1, 8)  # InstructGPT's overall quality, 1–7 (Ouyang et al. 2022, table 3)
@@ -137,11 +137,11 @@ def submit_ranking(
     }  # fmt: skip
 
     def make(common: dict[str, Any]) -> Comparison:
-        comparison = Comparison.objects.create(
+        comparison = Comparison(
             task=claim.task, review_id=claim.task.review_id, shown_order=claim.shown_order, **content, **common
         )
-        through = Comparison.completions.through
-        through.objects.bulk_create([through(comparison=comparison, completion_id=pk) for pk in claim.shown_order])
+        statements.insert(comparison)
+        statements.change(_OFFERED, {"comparison": comparison.pk, "task": claim.task_id})
         return comparison
 
     extra = {"second_look": note, "unchanged": is_unchanged(content["tiers"], claim.shown_order)}
@@ -284,18 +284,34 @@ def _finish_claim(claim: Claim, key: str, digest: str) -> bool:
     changes = {
         "status": Claim.Status.SUBMITTED, "finished_at": timezone.now(), "idempotency_key": key, "body_digest": digest,
     }  # fmt: skip
-    mine = Claim.objects.filter(pk=claim.pk)
-    if mine.filter(status=Claim.Status.LIVE).update(**changes) == 1:
-        done = Slot.objects.filter(claim=claim.pk, status=Slot.Status.CLAIMED).update(status=Slot.Status.DONE)
-        assert done == 1, f"live claim {claim.pk} held no slot"
+    facts = changes | {"claim": claim.pk}
+    if statements.change(_FINISH, facts) == 1:
+        assert statements.change(_DONE, facts) == 1, f"live claim {claim.pk} held no slot"
         return False
     _give_up_later_claim(claim)
+    mine = Claim.objects.filter(pk=claim.pk)
     if mine.filter(status__in=[Claim.Status.EXPIRED, Claim.Status.RELEASED]).update(**changes) != 1:
         raise _Meanwhile
     surplus = not _take_free_place(claim)
     if surplus:
         mine.update(surplus=True)
     return surplus
+
+
+_FINISH = """
+UPDATE annotation_claim SET status = 'submitted', finished_at = %(finished_at)s,
+    idempotency_key = %(idempotency_key)s, body_digest = %(body_digest)s
+WHERE id = %(claim)s AND status = 'live'
+"""
+_DONE = "UPDATE annotation_slot SET status = 'done' WHERE claim_id = %(claim)s AND status = 'claimed'"
+_OFFERED = """
+INSERT INTO annotation_comparison_completions (comparison_id, completion_id)
+SELECT %(comparison)s, completion_id FROM annotation_taskcompletion WHERE task_id = %(task)s
+"""
+_CLOSE = """
+UPDATE annotation_task SET status = 'closed' WHERE id = %(task)s AND status = 'open' AND NOT EXISTS(
+    SELECT 1 FROM annotation_slot WHERE task_id = %(task)s AND status IN ('free', 'claimed', 'away'))
+"""
 
 
 def _give_up_later_claim(claim: Claim) -> None:
@@ -337,11 +353,7 @@ def worked_seconds(claim: Claim) -> float:
 
 def _close_when_done(task_id: int) -> None:
     """After the commit: of two people who finish a task together, the later one sees both."""
-    waiting = Slot.objects.filter(
-        task=OuterRef("pk"), status__in=[Slot.Status.FREE, Slot.Status.CLAIMED, Slot.Status.AWAY]
-    )
-    done = Task.objects.filter(~Exists(waiting), pk=task_id, status=Task.Status.OPEN)
-    done.update(status=Task.Status.CLOSED)
+    statements.change(_CLOSE, {"task": task_id})
 
 
 def save_draft(claim: Claim, content: dict[str, Any]) -> Draft:

@@ -11,10 +11,10 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from annotation import queue
 from annotation.blindness import hides_result
 from annotation.forms import ReviewForm
 from annotation.models import Review, Slot
+from annotation.progress import progress
 from annotation.reviews import Judgement, close_review, judgements, start_review, win_rates
 from studio.access import ENGINEERS, EXPERTS, may, member_required
 from studio.models import Project
@@ -61,7 +61,7 @@ def new_review(request: HttpRequest, project: Project) -> HttpResponse:
 def review(request: HttpRequest, project: Project, review_id: int) -> HttpResponse:
     """Win rates and every judgement; while the review is open, those who may judge in it see its progress alone."""
     found = get_object_or_404(project.reviews.select_related("queue", "round", "created_by"), pk=review_id)
-    progress = queue.progress(found.queue)
+    so_far = progress(found.queue)
     hidden = hides_result(request.membership, found)
     made = [] if hidden else judgements(found)
     page = Paginator(made, PAGE).get_page(request.GET.get("page"))
@@ -69,8 +69,8 @@ def review(request: HttpRequest, project: Project, review_id: int) -> HttpRespon
         "project": project,
         "review": found,
         "models": list(found.models.order_by("id")),
-        "progress": progress,
-        "total": sum(progress.values()) - progress[Slot.Status.WITHDRAWN],
+        "progress": so_far,
+        "total": sum(so_far.values()) - so_far[Slot.Status.WITHDRAWN],
         "hidden": hidden,
         "rates": win_rates(found, made),
         "page": page,

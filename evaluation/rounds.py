@@ -14,8 +14,9 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from annotation import datasets, queue, reviews
+from annotation import datasets, reviews
 from annotation.models import Comparison, Kind, Review, Split, Task
+from annotation.tasks import add_ranking_tasks, completions_of, find_queue, withdraw_tasks
 from studio.models import Project, Round, User
 from studio.policy import promote_policy
 from studio.runs.contract import option, parse_config
@@ -117,9 +118,9 @@ def advance(run: Run) -> None:
     round, config = Round.objects.select_related("project", "start_policy").get(pk=run.round_id), config_of(run.round)
     if run.recipe_name == "sample" and round.status == Round.Status.COLLECTING:
         try:
-            queue.add_ranking_tasks(
-                queue.find_queue(round.project, Kind.RANK),
-                queue.completions_of(run.outputs.get()),
+            add_ranking_tasks(
+                find_queue(round.project, Kind.RANK),
+                completions_of(run.outputs.get()),
                 answers=config.answers_per_task,
                 overlap=config.overlap,
                 priority=round.number,
@@ -157,7 +158,7 @@ def advance(run: Run) -> None:
             run.created_by,
             f"Review of round {round.number}",
             [i.artifact for i in run.inputs.filter(role="models").select_related("artifact")],
-            completions=queue.completions_of(run.outputs.get()),
+            completions=completions_of(run.outputs.get()),
             overlap=config.review_overlap,
             round=round,
         )
@@ -188,7 +189,7 @@ def close(round: Round, note: str) -> None:
 
 def _stop_work(round: Round) -> None:
     """Nobody is asked to judge for a round that is over."""
-    queue.withdraw_tasks(Task.objects.filter(round=round))
+    withdraw_tasks(Task.objects.filter(round=round))
     for review in round.reviews.filter(status=Review.Status.OPEN):
         reviews.close_review(review)
 

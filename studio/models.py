@@ -11,6 +11,8 @@ from django.contrib.auth.models import AbstractUser
 from django.db import IntegrityError, models, transaction
 from django.utils import timezone
 
+from studio import statements
+
 
 class User(AbstractUser):
     is_scripted = models.BooleanField(
@@ -227,8 +229,11 @@ class ApiToken(models.Model):
     @classmethod
     def authenticate(cls, secret: str) -> ApiToken | None:
         """The token with this secret, and its user; None when it is unknown, over, or of somebody inactive."""
-        token = cls.objects.select_related("user").filter(digest=cls.digest_of(secret), revoked_at=None).first()
-        if token is None or not token.user.is_active or token.is_expired:
+        found = statements.first(_AUTHENTICATE, {"digest": cls.digest_of(secret)}, _TOKEN, _USER)
+        if found is None:
+            return None
+        token, token.user = found[0], found[1]
+        if not token.user.is_active or token.is_expired:
             return None
         now = timezone.now()
         if token.last_used_at is None or (now - token.last_used_at).total_seconds() > 60:
@@ -241,3 +246,10 @@ class ApiToken(models.Model):
 
     def revoke(self) -> None:
         ApiToken.objects.filter(pk=self.pk, revoked_at=None).update(revoked_at=timezone.now())
+
+
+_TOKEN, _USER = statements.Part(ApiToken, "t"), statements.Part(User, "u")
+_AUTHENTICATE = f"""
+SELECT {_TOKEN}, {_USER} FROM studio_apitoken t JOIN studio_user u ON u.id = t.user_id
+WHERE t.digest = %(digest)s AND t.revoked_at IS NULL
+"""

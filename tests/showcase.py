@@ -28,6 +28,7 @@ from annotation.models import (
     Turn,
 )
 from annotation.prompts import import_prompts
+from annotation.tasks import add_demonstration_tasks, add_tasks, find_queue
 from annotation.withdraw import withdraw
 from evaluation import rounds
 from evaluation.demo.accounts import prompt_rows
@@ -78,8 +79,8 @@ def _people() -> tuple[Project, dict[str, User]]:
 
 
 def _demonstrate(project: Project, sme: User, content: DemoContent) -> Artifact:
-    work = queue.find_queue(project, Kind.DEMONSTRATE)
-    queue.add_demonstration_tasks(work, project.prompts.filter(split=Split.TRAIN)[:8])
+    work = find_queue(project, Kind.DEMONSTRATE)
+    add_demonstration_tasks(work, project.prompts.filter(split=Split.TRAIN)[:8])
     for number in range(6):
         claim = queue.claim_next(work, sme)
         assert claim is not None
@@ -92,7 +93,7 @@ def _round(project: Project, people: dict[str, User]) -> Round:
     values = {"completions_per_prompt": 3, "answers_per_task": 3}
     round = rounds.start_round(project, people["engineer"], values)
     finish(round.runs.get())
-    rank_all(queue.find_queue(project, Kind.RANK), people["scripted"], leave=3)
+    rank_all(find_queue(project, Kind.RANK), people["scripted"], leave=3)
     finish(rounds.train_round(round, people["engineer"]))
     finish(round.runs.get(recipe_name="ppo"))
     finish(round.runs.filter(recipe_name="sample").latest("id"))
@@ -155,8 +156,8 @@ def _exchange(project: Project, user: User) -> None:
     stage.stage(done.pk)
     batches.keep_upload(project, user, "more.jsonl", [json.dumps(row | {"rejected": "A set."}).encode() + b"\n{"])
     prompt = Prompt.objects.get(batch=done)
-    work = queue.find_queue(project, Kind.RANK, "For a vendor")
-    queue.add_tasks(work, [(prompt, list(prompt.completions.all()))])
+    work = find_queue(project, Kind.RANK, "For a vendor")
+    add_tasks(work, [(prompt, list(prompt.completions.all()))])
     batch = vendors.hand_over(work, "Acme", "Pilot", 1, user)
     answer = {"key": batch.items.get().key, "worker": "w1", "tiers": [["a"], ["b"]], "seconds": 20}
     returns.take_return(batch, "return.jsonl", json.dumps(answer).encode(), user)

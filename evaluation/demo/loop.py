@@ -17,9 +17,10 @@ from django.db.models import QuerySet, Sum
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from annotation import datasets, queue, reviews
+from annotation import datasets, reviews
 from annotation.models import Completion, FailureExample, Kind, Prompt, Split, Task
 from annotation.prompts import message_key
+from annotation.tasks import add_demonstration_tasks, completions_of, find_queue
 from evaluation import rounds
 from evaluation.demo.accounts import SCRIPTED_SME, SLUG, Accounts
 from evaluation.demo.annotators import Client, demonstrating, ranking, work_together
@@ -74,9 +75,9 @@ class Demo:
     def instruct(self) -> None:
         prompts = self.project.prompts.filter(split=Split.TRAIN).order_by("id")
         with self.stage("demonstrations", "Demonstrations by the scripted SME"):
-            tasks_queue = queue.find_queue(self.project, Kind.DEMONSTRATE)
+            tasks_queue = find_queue(self.project, Kind.DEMONSTRATE)
             if not Task.objects.filter(queue=tasks_queue).exists():
-                queue.add_demonstration_tasks(tasks_queue, [p for p in prompts if p.text in self._demonstrated()])
+                add_demonstration_tasks(tasks_queue, [p for p in prompts if p.text in self._demonstrated()])
             self.scripted_work([(SCRIPTED_SME, Kind.DEMONSTRATE, "", demonstrating(self.content))])
             dataset = self.frozen("Demonstrations", datasets.freeze_demonstrations)
         with self.stage("sft", "Supervised fine-tuning"):
@@ -174,11 +175,11 @@ class Demo:
         """A dozen prompts to demonstrate, and a dozen held-out prompts whose answers wait for a blind ranking."""
         if self.project.reviews.filter(name=PRACTICE).exists():
             return
-        tasks_queue = queue.find_queue(self.project, Kind.DEMONSTRATE)
+        tasks_queue = find_queue(self.project, Kind.DEMONSTRATE)
         asked = Task.objects.filter(queue=tasks_queue).values("prompt")
         undemonstrated = self.project.prompts.filter(split=Split.TRAIN).exclude(pk__in=asked)
         if undemonstrated.exists():
-            queue.add_demonstration_tasks(tasks_queue, self._spread(undemonstrated))
+            add_demonstration_tasks(tasks_queue, self._spread(undemonstrated))
         held_out = self.project.prompts.filter(split=Split.TEST)
         drawn = round.runs.filter(recipe_name="sample").latest("id").outputs.get()
         reviews.start_review(
@@ -187,7 +188,7 @@ class Demo:
             PRACTICE,
             [self.base, round.start_policy, round.final_policy],
             prompts=self.project.prompts.filter(pk__in=[p.pk for p in self._spread(held_out)]),
-            completions=queue.completions_of(drawn),
+            completions=completions_of(drawn),
         )
 
     def _spread(self, prompts: QuerySet[Prompt]) -> list[Prompt]:

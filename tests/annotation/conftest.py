@@ -10,7 +10,7 @@ from django.test import Client
 
 from annotation.models import Completion, Kind, Prompt, Queue
 from annotation.prompts import import_prompts
-from annotation.queue import add_demonstration_tasks, add_tasks, find_queue
+from annotation.tasks import add_demonstration_tasks, add_tasks, find_queue
 from studio.models import ApiToken, Project, User
 from studio.runs.models import Artifact
 from tests.postgres import on_postgres, postgres_server  # noqa: F401  (fixtures)

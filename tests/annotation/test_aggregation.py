@@ -16,8 +16,9 @@ from annotation.aggregation import METHODS, preferences
 from annotation.datasets import freeze_comparisons, freeze_demonstrations
 from annotation.lineage import datasets_using, labels_behind
 from annotation.models import Comparison, DatasetItem, Gold, Standing, Task
-from annotation.queue import add_tasks, claim_next, find_queue
+from annotation.queue import claim_next
 from annotation.submit import submit_demonstration, submit_ranking
+from annotation.tasks import add_tasks, find_queue
 from evaluation.lineage import trace
 from training.dataset_files import read_split
 

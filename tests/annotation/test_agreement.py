@@ -12,7 +12,7 @@ from annotation import journal
 from annotation.agreement import agreement_of, agreement_with_others
 from annotation.comparisons import pairs
 from annotation.models import Comparison, Gold, Standing, Task
-from annotation.queue import add_tasks, find_queue
+from annotation.tasks import add_tasks, find_queue
 from studio.models import Guideline, User
 
 TIERS = {"abc": [[0], [1], [2]], "cba": [[2], [1], [0]], "acb": [[0], [2], [1]], "tie": [[0, 1, 2]]}

@@ -12,8 +12,9 @@ from django.db import connection, connections
 
 from annotation.models import Claim, Comparison, Completion, Kind, Queue, Slot, Task
 from annotation.prompts import import_prompts
-from annotation.queue import add_tasks, claim_next, expire, find_queue, release
+from annotation.queue import claim_next, expire, release
 from annotation.submit import submit_ranking
+from annotation.tasks import add_tasks, find_queue
 from studio.models import Membership, Project, Role, User
 
 

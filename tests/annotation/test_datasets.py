@@ -7,8 +7,9 @@ from django.db.models import ProtectedError
 from annotation.datasets import freeze_comparisons, freeze_demonstrations, freeze_prompts
 from annotation.lineage import artifacts_using, datasets_using, labels_behind, models_using
 from annotation.models import Comparison, Completion, DatasetItem, Demonstration, Prompt, Review
-from annotation.queue import add_tasks, claim_next, find_queue
+from annotation.queue import claim_next
 from annotation.submit import submit_demonstration, submit_ranking
+from annotation.tasks import add_tasks, find_queue
 from annotation.withdraw import may_withdraw, withdraw
 from studio.models import Membership
 from studio.runs.models import Run, RunInput, hash_directory

@@ -26,8 +26,9 @@ from annotation.imports.containers import read_records
 from annotation.label_studio.formats import TASK_KEY, parse_demonstration, parse_ranking
 from annotation.models import Comparison, Completion, Demonstration, FailureExample, JournalEntry, Revision, Standing
 from annotation.prompts import import_prompts
-from annotation.queue import add_tasks, claim_next, find_queue
+from annotation.queue import claim_next
 from annotation.submit import submit_demonstration, submit_ranking
+from annotation.tasks import add_tasks, find_queue
 from annotation.withdraw import withdraw
 from studio.models import Project, User
 from training.jsonl import read_jsonl

@@ -11,9 +11,10 @@ from django.db.models import Count
 from annotation import gold
 from annotation.gold_items import make_gold, retire
 from annotation.models import Claim, Comparison, Gold, GoldResult, JournalEntry, Kind, Queue, Slot, Standing, Task
-from annotation.queue import add_tasks, claim_next, find_queue, release
+from annotation.queue import claim_next, release
 from annotation.standing import MayNotWork, check_may_work, set_standing, standing_of, worsen
 from annotation.submit import submit_ranking
+from annotation.tasks import add_tasks, find_queue
 from studio.models import Membership
 from tests.annotation.test_concurrency import in_threads, make_work
 

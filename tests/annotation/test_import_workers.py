@@ -8,11 +8,11 @@ import pytest
 from django.db import IntegrityError, connection
 from django.utils import timezone
 
-from annotation import queue
 from annotation.datasets import freeze_comparisons
 from annotation.imports import batches, rows, stage, undo
 from annotation.models import Comparison, ImportBatch, JournalEntry, Kind, Prompt
 from annotation.prompts import import_prompts
+from annotation.tasks import add_tasks, find_queue
 from studio.models import Project, User
 from tests.annotation.import_files import bring_in, keep, left, pair, small_batches, unsent  # noqa: F401  (fixture)
 from tests.annotation.test_concurrency import in_threads
@@ -128,7 +128,7 @@ class TestUndo:
     def test_refused_with_what_was_built_on_it(self, project, engineer):
         batch = bring_in(project, engineer, *(pair(n) for n in range(3)), split="train")
         prompt = Prompt.objects.first()
-        queue.add_tasks(queue.find_queue(project, Kind.RANK), [(prompt, list(prompt.completions.all()))])
+        add_tasks(find_queue(project, Kind.RANK), [(prompt, list(prompt.completions.all()))])
         freeze_comparisons(project, engineer)
         bring_in(project, engineer, pair(1, rationale="Also."), name="other.jsonl")
         with pytest.raises(undo.BuiltOn) as error:
@@ -141,7 +141,7 @@ class TestUndo:
         batch = bring_in(project, engineer, pair(1))
         prompt = Prompt.objects.get()
         undo.undo(batch, engineer)
-        queue.add_tasks(queue.find_queue(project, Kind.DEMONSTRATE), [(prompt, ())])
+        add_tasks(find_queue(project, Kind.DEMONSTRATE), [(prompt, ())])
         undo.take_up(batch.pk)
         batch.refresh_from_db()
         assert (batch.status, Prompt.objects.count()) == ("visible", 1)

@@ -22,8 +22,9 @@ from annotation.models import (
     Standing,
     Task,
 )
-from annotation.queue import add_tasks, claim_next, find_queue
+from annotation.queue import claim_next
 from annotation.submit import submit_ranking
+from annotation.tasks import add_tasks, find_queue
 from studio.models import User
 from tests.annotation.label_studio import configured, interface, label_studio_server, worker  # noqa: F401  (fixtures)
 

@@ -7,8 +7,9 @@ import pytest
 from annotation import ordering
 from annotation.models import Comparison, JournalEntry, Kind, Queue, RewardScore, Slot
 from annotation.ordering import reorder, share_disputed
-from annotation.queue import add_demonstration_tasks, add_tasks, claim_next, find_queue
+from annotation.queue import claim_next
 from annotation.submit import submit_ranking
+from annotation.tasks import add_demonstration_tasks, add_tasks, find_queue
 
 
 def line(queue) -> list[int]:

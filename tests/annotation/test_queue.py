@@ -4,20 +4,10 @@ import pytest
 from django.utils import timezone
 
 from annotation.models import Claim, Comparison, Demonstration, Kind, Slot, Task
-from annotation.queue import (
-    add_demonstration_tasks,
-    add_ranking_tasks,
-    add_tasks,
-    claim_next,
-    claim_task,
-    expire,
-    find_queue,
-    progress,
-    release,
-    waiting_for,
-    withdraw_tasks,
-)
+from annotation.progress import progress, waiting_for
+from annotation.queue import claim_next, claim_task, expire, release
 from annotation.submit import AlreadySubmitted, KeyReused, save_draft, submit_demonstration, submit_ranking
+from annotation.tasks import add_demonstration_tasks, add_ranking_tasks, add_tasks, find_queue, withdraw_tasks
 from studio.models import Guideline
 
 ORDER = [["a"], ["b"], ["c"]]

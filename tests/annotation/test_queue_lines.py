@@ -10,19 +10,10 @@ from django.utils import timezone
 from annotation import progress
 from annotation.models import Claim, JournalEntry, Kind, Queue, Skip, Slot, Task
 from annotation.progress import progress_of, waiting_for
-from annotation.queue import (
-    add_demonstration_tasks,
-    claim_next,
-    claim_task,
-    expire,
-    find_queue,
-    go_on,
-    pause,
-    release,
-    withdraw_tasks,
-)
+from annotation.queue import claim_next, claim_task, expire, go_on, pause, release
 from annotation.standing import MayNotWork
 from annotation.submit import save_draft, submit_demonstration, submit_ranking
+from annotation.tasks import add_demonstration_tasks, find_queue, withdraw_tasks
 from studio.models import Membership
 
 

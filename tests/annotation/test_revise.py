@@ -12,7 +12,7 @@ from annotation.models import Claim, Comparison, Completion, Demonstration, Jour
 from annotation.reviews import close_review, start_review
 from annotation.revise import reopen, revise
 from annotation.revisions import ChangedMeanwhile, history, rewrite
-from annotation.tasks import add_demonstration_tasks, add_tasks
+from annotation.tasks import add_demonstration_tasks, add_tasks, find_queue
 from tests.annotation.test_concurrency import in_threads, make_work
 
 
@@ -72,7 +72,7 @@ class TestUndo:
         assert Completion.objects.filter(author=annotator).count() == 1
 
     def test_not_after_others_have_closed_the_task(self, annotator, sme, project, prompts, answers):
-        work = queue.find_queue(project, "rank")
+        work = find_queue(project, "rank")
         add_tasks(work, [(prompts[0], answers[0])], overlap=2)
         mine, theirs = ranked(work, annotator), ranked(work, sme)
         mine.task.refresh_from_db()

@@ -19,10 +19,11 @@ from annotation.models import (
     Task,
     VendorBatch,
 )
-from annotation.queue import add_tasks, claim_next, progress
+from annotation.progress import progress
+from annotation.queue import claim_next
 from annotation.return_report import Judged, report_on
 from annotation.submit import submit_ranking
-from annotation.tasks import withdraw_tasks
+from annotation.tasks import add_tasks, withdraw_tasks
 from studio.models import Guideline, User
 from tests.annotation.test_concurrency import make_work
 

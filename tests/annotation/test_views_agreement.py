@@ -13,7 +13,7 @@ from annotation.agreement import agreement_of
 from annotation.agreement_chart import chart_of
 from annotation.models import Comparison, Completion, Kind
 from annotation.prompts import import_prompts
-from annotation.queue import add_tasks, find_queue
+from annotation.tasks import add_tasks, find_queue
 from studio.models import User
 
 URL = "/projects/helpdesk/quality/agreement/"

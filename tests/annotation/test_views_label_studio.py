@@ -10,7 +10,7 @@ from annotation.label_studio import links
 from annotation.label_studio.pull import pull
 from annotation.label_studio.push import push
 from annotation.models import JournalEntry, LabelStudioAnnotation, LabelStudioLink, LabelStudioTask, Slot
-from annotation.queue import find_queue
+from annotation.tasks import find_queue
 
 URL = "/projects/helpdesk/exchange/label-studio/"
 

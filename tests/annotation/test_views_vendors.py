@@ -9,7 +9,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 
 from annotation import vendors
 from annotation.models import Comparison, VendorBatch
-from annotation.queue import progress
+from annotation.progress import progress
 from studio.models import Project
 from tests.annotation.test_vendors import by_text, lines
 

@@ -10,8 +10,8 @@ from playwright.sync_api import Page, expect
 from annotation import queue, submit
 from annotation.failures import add_class, add_example
 from annotation.models import Claim, Comparison, Completion, Demonstration, Draft, FailureExample
-from annotation.queue import add_demonstration_tasks
 from annotation.reviews import start_review
+from annotation.tasks import add_demonstration_tasks
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from annotation.label_studio import links
 from annotation.models import LabelStudioAnnotation, LabelStudioLink, LabelStudioTask
-from annotation.queue import find_queue
+from annotation.tasks import find_queue
 from tests.annotation.conftest import answers, make_artifact, prompts, rank_queue, var  # noqa: F401  (fixtures)
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]

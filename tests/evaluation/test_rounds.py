@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from django.db import connections
 
-from annotation import queue
 from annotation.models import Comparison, Kind, Task
 from annotation.prompts import import_prompts
+from annotation.tasks import find_queue
 from evaluation import rounds
 from studio.models import Project, Round
 from studio.runs.models import Artifact, Run
@@ -52,7 +52,7 @@ def round(project, policy, engineer) -> Round:
 def to_review(round: Round, engineer, annotator) -> Round:
     """Draw, rank, train, and draw the review's answers."""
     finish(round.runs.get())
-    rank_all(queue.find_queue(round.project, Kind.RANK), annotator)
+    rank_all(find_queue(round.project, Kind.RANK), annotator)
     finish(rounds.train_round(round, engineer))
     finish(round.runs.get(recipe_name="ppo"))
     finish(round.runs.filter(recipe_name="sample").latest("id"))
@@ -91,7 +91,7 @@ def test_each_step_leads_to_the_next(round, policy, engineer, annotator):
     # 8 training prompts, 3 answers each, 3 a task: one task a prompt, none about the held-out ones.
     tasks = Task.objects.filter(round=round, review=None)
     assert tasks.count() == 8 and set(tasks.values_list("prompt__split", flat=True)) == {"train"}
-    rank_all(queue.find_queue(round.project, Kind.RANK), annotator, leave=2)
+    rank_all(find_queue(round.project, Kind.RANK), annotator, leave=2)
     reward_model = rounds.train_round(round, engineer)
     frozen = reward_model.inputs.get(role="dataset").artifact
     assert frozen.items.exclude(comparison=None).values("comparison").distinct().count() <= 6
@@ -125,7 +125,7 @@ def test_training_waits_for_the_answers_being_drawn(round, engineer):
 
 def test_training_twice_is_refused(round, engineer, annotator):
     finish(round.runs.get())
-    rank_all(queue.find_queue(round.project, Kind.RANK), annotator)
+    rank_all(find_queue(round.project, Kind.RANK), annotator)
     seen_by_another = Round.objects.get(pk=round.pk)
     finish(rounds.train_round(round, engineer))
     Run.objects.filter(round=round).update(status="succeeded")
@@ -158,7 +158,7 @@ def test_a_round_is_promoted_only_in_review(round, engineer, project, policy):
 
 def test_closing_keeps_the_policy_and_labels_and_stops_the_work(round, project, policy, engineer, annotator):
     finish(round.runs.get())
-    rank_all(queue.find_queue(project, Kind.RANK), annotator, leave=3)
+    rank_all(find_queue(project, Kind.RANK), annotator, leave=3)
     reward_model = rounds.train_round(round, engineer)
     rounds.close(round, "The answers were too short to compare. ")
     round.refresh_from_db()
@@ -175,7 +175,7 @@ def test_closing_keeps_the_policy_and_labels_and_stops_the_work(round, project, 
 def test_a_run_that_ends_after_its_round_leads_nowhere(round, engineer, annotator):
     """A running recipe may finish before it hears of the cancellation."""
     finish(round.runs.get())
-    rank_all(queue.find_queue(round.project, Kind.RANK), annotator)
+    rank_all(find_queue(round.project, Kind.RANK), annotator)
     reward_model = rounds.train_round(round, engineer)
     rounds.close(round, "Enough.")
     finish(reward_model)
@@ -224,7 +224,7 @@ def check_one_started(project: Project, said: list[str]) -> None:
 def test_a_repeated_run_does_not_replace_what_is_reviewed(round, engineer, annotator):
     """Only the first PPO's policy is in the review, so only that one may be promoted."""
     finish(round.runs.get())
-    rank_all(queue.find_queue(round.project, Kind.RANK), annotator)
+    rank_all(find_queue(round.project, Kind.RANK), annotator)
     reward_run = rounds.train_round(round, engineer)
     finish(reward_run)
     first = round.runs.get(recipe_name="ppo")
