@@ -24,6 +24,7 @@ from annotation.api.schemas.work import (
     label_out,
     queue_out,
 )
+from annotation.instrument import draft_for, instrument_of
 from annotation.models import Claim, Draft, Gold, Instrument, Kind, Prompt, Queue, Task
 from annotation.progress import waiting_for
 from annotation.revise import reopen
@@ -49,14 +50,14 @@ def claim(request: HttpRequest, queue_id: int) -> Any:
     """Your next task, held for you until `expires_at`; the one you have begun comes first. 204: nothing for you now."""
     found = find_queue(request, queue_id)
     claimed = queue.claim_next(found, request.user)
-    return (204, None) if claimed is None else (200, claim_out(claimed, queue.shown_answers(claimed)))
+    return (204, None) if claimed is None else (200, _out(claimed))
 
 
 @router.get("/claims/{claim_id}", auth=READ_OR_WORK, response={200: ClaimOut, **REFUSED})
 def show_claim(request: HttpRequest, claim_id: int) -> Any:
     """One of your claims with its task and your draft."""
     mine = find_claim(request, claim_id)
-    return claim_out(mine, queue.shown_answers(mine))
+    return _out(mine)
 
 
 @router.post("/claims/{claim_id}/submit", auth=WORK, response={201: LabelOut, 409: ErrorOut, **REFUSED})
@@ -76,7 +77,12 @@ def submit_claim(
         if body.text is None:
             raise ValueError("A demonstration needs 'text'.")
         label = submit.submit_demonstration(
-            mine, body.text, reasoning=body.reasoning, second_look=body.second_look, key=idempotency_key
+            mine,
+            body.text,
+            reasoning=body.reasoning,
+            draft_of=body.draft_of,
+            second_look=body.second_look,
+            key=idempotency_key,
         )
     else:
         if body.tiers is None:
@@ -96,7 +102,7 @@ def submit_claim(
     if body.next:
         try:
             claimed = queue.claim_next(mine.task.queue, request.user)
-            answer.next = None if claimed is None else claim_out(claimed, queue.shown_answers(claimed))
+            answer.next = None if claimed is None else _out(claimed)
         except MayNotWork as refusal:
             answer.next_refused = str(refusal)
     if told := gold.feedback(mine):
@@ -107,8 +113,7 @@ def submit_claim(
 @router.post("/claims/{claim_id}/undo", auth=WORK, response={200: ClaimOut, **REFUSED})
 def undo(request: HttpRequest, claim_id: int) -> Any:
     """Take back what you handed in, until the task is closed: the claim is live, its label out of the count."""
-    reopened = reopen(find_claim(request, claim_id), request.user)
-    return claim_out(reopened, queue.shown_answers(reopened))
+    return _out(reopen(find_claim(request, claim_id), request.user))
 
 
 @router.post("/claims/{claim_id}/release", auth=WORK, response={204: None, 409: ErrorOut, **REFUSED})
@@ -124,6 +129,13 @@ def release_claim(request: HttpRequest, claim_id: int, body: ReleaseIn | None = 
 def save_draft(request: HttpRequest, claim_id: int, body: DraftIn) -> Any:
     """Keep what was typed so far; any object will do."""
     return submit.save_draft(find_claim(request, claim_id), body.content)
+
+
+def _out(found: Claim) -> ClaimOut:
+    start = None
+    if found.task.kind == Kind.DEMONSTRATE:
+        start = draft_for(found.task.prompt, instrument_of(found.task.queue.project))
+    return claim_out(found, queue.shown_answers(found), start)
 
 
 def find_queue(request: HttpRequest, queue_id: int) -> Queue:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from ninja import Field, Schema
 
-from annotation.api.schemas.shared import Message, Text
+from annotation.api.schemas.shared import Id, Message, Text
 from annotation.models import Claim, Comparison, Completion, Demonstration, Queue
 
 
@@ -26,6 +26,11 @@ class AnswerOut(Schema):
     cut: bool = Field(..., description="It stopped at its token limit, not by itself.")
 
 
+class StartOut(Schema):
+    id: int
+    text: str
+
+
 class ClaimOut(Schema):
     id: int
     kind: str
@@ -36,13 +41,19 @@ class ClaimOut(Schema):
     answers: list[AnswerOut]
     guideline_version: int | None
     draft: dict[str, Any] | None
+    start_from: StartOut | None = Field(
+        ..., description="Where demonstrations may start from a model's answer: name it in `draft_of` when yours did."
+    )
 
 
 class SubmitIn(Schema):
-    """A demonstration fills `text` and `reasoning`; a ranking the rest."""
+    """A demonstration fills `text`, `reasoning` and `draft_of`; a ranking the rest."""
 
     text: Text | None = None
     reasoning: Text = ""
+    draft_of: Id | None = Field(
+        None, description="The id of the model's answer that the text was written from: the edit distance is kept."
+    )
     tiers: list[list[Text]] | None = Field(
         None, description='Letters of the answers, best tier first: [["b"], ["a", "c"]].'
     )
@@ -100,7 +111,7 @@ def queue_out(queue: Queue, waiting: int) -> QueueOut:
     )
 
 
-def claim_out(claim: Claim, answers: dict[str, Completion]) -> ClaimOut:
+def claim_out(claim: Claim, answers: dict[str, Completion], start: Completion | None = None) -> ClaimOut:
     draft = getattr(claim, "draft", None)
     return ClaimOut(
         id=claim.pk,
@@ -115,6 +126,7 @@ def claim_out(claim: Claim, answers: dict[str, Completion]) -> ClaimOut:
         ],
         guideline_version=claim.guideline.version if claim.guideline else None,
         draft=draft.content if draft else None,
+        start_from=StartOut(id=start.pk, text=start.text) if start else None,
     )
 
 
