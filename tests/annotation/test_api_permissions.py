@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -19,6 +20,7 @@ from annotation.api import api
 from studio.models import ApiToken, Role, Scope, User
 from tests.annotation.api_things import TIERS, things  # noqa: F401  (a fixture)
 
+GUIDE = Path(__file__).parents[2] / "docs" / "api.md"
 ALL = set(Role.values)
 EXPERTS = ALL - {Role.ANNOTATOR}
 ENGINEERS = {Role.ENGINEER, Role.OWNER}
@@ -166,6 +168,21 @@ ALIASES = {  # ids are called by what they are of here, and not in the schema
 
 def test_every_operation_has_a_rule():
     assert operations() == {re.sub(r"{(\w+)}", lambda m: f"{{{ALIASES.get(m[1], m[1])}}}", rule) for rule in RULES}
+
+
+def test_the_guide_says_the_same():
+    """docs/api.md has a row for each operation, with who may call it and the scopes; ids are just {id} there."""
+    rows = re.findall(
+        r"^\| `(\w+ [^`?]+)[^`]*` \| (\w+) \| ([\w ]+) \|", GUIDE.read_text(encoding="utf8"), re.MULTILINE
+    )
+    told = {operation: (who, set(scopes.split())) for operation, who, scopes in rows}
+    names = {frozenset(ALL): "all", frozenset(EXPERTS): "SMEs", frozenset(ENGINEERS): "engineers"}
+
+    def in_guide(rule: str) -> str:
+        path = re.sub(r"{(\w+)_id}", "{id}", rule)
+        return re.sub(r"{\w+_username}", "{username}", path)
+
+    assert told == {in_guide(rule): (names[frozenset(found.roles)], found.scopes) for rule, found in RULES.items()}
 
 
 @pytest.fixture
