@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.db.models import Count, Q
 from django.http import Http404, HttpRequest
 from ninja import Query, Router
 
-from annotation import failures, merging, withdraw
+from annotation import failure_labels, failures, merging, withdraw
 from annotation.api.auth import MANAGE, READ_OR_WORK, WORK, WORK_OR_MANAGE, find, member
 from annotation.api.queues import find_member
 from annotation.api.schemas.failures import (
@@ -23,6 +24,7 @@ from annotation.api.schemas.failures import (
     FailureStatusIn,
     FailureStatusOut,
     FiledExampleOut,
+    MadeLabelOut,
     MergeIn,
     MergeOut,
     UndoneMergeOut,
@@ -66,10 +68,12 @@ def show_failure_class(request: HttpRequest, class_id: int) -> Any:
 def change_failure_class(request: HttpRequest, class_id: int, body: FailureClassPatch) -> Any:
     """Change the fields that are given; what they said before stays in the journal. For SMEs and engineers."""
     found, _ = find_class(request, class_id)
-    wanted = {name: getattr(found, name) for name in failures.EDITABLE} | body.dict(exclude_unset=True)
+    given = body.dict(exclude_unset=True)
     if body.owner is not None:
-        wanted["owner"] = find_member(found.project, body.owner)
-    failures.edit_class(found, request.user, **wanted)
+        given["owner"] = find_member(found.project, body.owner)
+    with transaction.atomic():  # what is left out stays what it is by now, whoever else changes the class
+        now = FailureClass.objects.select_for_update(of=("self",)).select_related("owner").get(pk=found.pk)
+        failures.edit_class(now, request.user, **{name: getattr(now, name) for name in failures.EDITABLE} | given)
     return _detail(find_class(request, class_id)[0])
 
 
@@ -123,12 +127,28 @@ def add_failure_example(request: HttpRequest, class_id: int, body: FailureExampl
 @router.post("/failure-examples/{example_id}/withdraw", auth=WORK_OR_MANAGE, response={204: None, **REFUSED})
 def withdraw_failure_example(request: HttpRequest, example_id: int, body: ReasonIn) -> Any:
     """Take an example back: your own, or for engineers any; it stays on record."""
-    examples = FailureExample.objects.select_related("prompt")
-    found, membership = find(request, examples, example_id, "failure_class__project", EXPERTS)
+    found, membership = find_example(request, example_id)
     if not withdraw.may_withdraw(membership, found):
         raise PermissionDenied("Who filed an example may take it back, and engineers and owners.")
     withdraw.withdraw(found, request.user, body.reason)
     return 204, None
+
+
+@router.post("/failure-examples/{example_id}/demonstration", auth=WORK, response={201: MadeLabelOut, **REFUSED})
+def make_demonstration(request: HttpRequest, example_id: int) -> Any:
+    """Make the correction a demonstration by who filed it, once. For SMEs and engineers."""
+    return 201, {"label": failure_labels.demonstration_from(find_example(request, example_id)[0], request.user).pk}
+
+
+@router.post("/failure-examples/{example_id}/comparison", auth=WORK, response={201: MadeLabelOut, **REFUSED})
+def make_comparison(request: HttpRequest, example_id: int) -> Any:
+    """Make a ranking of it, the correction above the failing answer, once. For SMEs and engineers."""
+    return 201, {"label": failure_labels.comparison_from(find_example(request, example_id)[0], request.user).pk}
+
+
+def find_example(request: HttpRequest, example_id: int) -> tuple[FailureExample, Membership]:
+    examples = FailureExample.objects.select_related("prompt")
+    return find(request, examples, example_id, "failure_class__project", EXPERTS)
 
 
 def find_class(

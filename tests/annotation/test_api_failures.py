@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from annotation import failures
-from annotation.models import FailureClass, FailureExample, JournalEntry, Probe
+from annotation.models import Comparison, Demonstration, FailureClass, FailureExample, JournalEntry, Probe
 
 
 @pytest.fixture
@@ -89,6 +89,17 @@ class TestClasses:
         assert call(sme, "POST", f"/failure-examples/{mine.pk}/withdraw", {"reason": "It runs"}).status_code == 204
         assert call(sme, "POST", f"/failure-examples/{mine.pk}/withdraw", {"reason": "It runs"}).status_code == 422
         assert [e["withdrawn"] for e in call(sme, "GET", path).json()["items"]] == [True, False]
+
+    def test_labels_are_made_of_an_example_once(self, call, sme, failure_class, answers):
+        example = failures.add_example(failure_class, answers[0][0], sme, correction="sorted()", reasoning="It runs.")
+        path = f"/failure-examples/{example.pk}"
+        demonstration = Demonstration.objects.get(pk=call(sme, "POST", f"{path}/demonstration").json()["label"])
+        assert (demonstration.completion.text, demonstration.draft_of) == ("sorted()", answers[0][0])
+        comparison = Comparison.objects.get(pk=call(sme, "POST", f"{path}/comparison").json()["label"])
+        assert comparison.tiers == [[demonstration.completion_id], [answers[0][0].pk]]
+        for kind in ("demonstration", "comparison"):
+            again = call(sme, "POST", f"{path}/{kind}")
+            assert again.status_code == 422 and f"There is a {kind} from this example already" in again.json()["detail"]
 
 
 class TestProbes:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.http import HttpResponse
 from django.test import Client
 
 from annotation.api import api
@@ -96,6 +97,8 @@ RULES = {
     "POST /failure-merges/{merge_id}/undo": Rule(ENGINEERS, CURATING),
     "GET /failure-classes/{class_id}/examples": Rule(EXPERTS, EITHER),
     "POST /failure-examples/{example_id}/withdraw": Rule(EXPERTS, CURATING, {"reason": "Mistaken"}),
+    "POST /failure-examples/{example_id}/demonstration": Rule(EXPERTS, WORKING),
+    "POST /failure-examples/{example_id}/comparison": Rule(EXPERTS, WORKING),
     "GET /projects/{slug}/probes": Rule(EXPERTS, EITHER),
     "POST /projects/{slug}/probes": Rule(
         ENGINEERS, MANAGING, {"failure_class": "{class_id}", "model": "{wrong_model_id}"}
@@ -192,10 +195,10 @@ def cast(annotator, sme, engineer, owner, outsider) -> dict[str, User]:
 
 
 @pytest.fixture
-def send(project, engineer, things) -> Callable[..., int]:  # noqa: F811
-    """Call an operation on things that exist, the caller's own where it is about those; returns the status."""
+def send(project, engineer, things) -> Callable[..., HttpResponse]:  # noqa: F811
+    """Call an operation on things that exist, the caller's own where it is about those."""
 
-    def call(operation: str, user: User, headers: dict[str, str]) -> int:
+    def call(operation: str, user: User, headers: dict[str, str]) -> HttpResponse:
         rule = RULES[operation]
         owner = user if project.members.filter(pk=user.pk).exists() else engineer
 
@@ -207,10 +210,10 @@ def send(project, engineer, things) -> Callable[..., int]:  # noqa: F811
         path = "/api/v1" + re.sub(r"{\w+}", lambda found: str(put_in(found[0])), path)
         if rule.file:
             file = SimpleUploadedFile("p.jsonl", str(put_in(rule.file)).encode())
-            return Client().post(path, {"file": file}, headers=headers).status_code
+            return Client().post(path, {"file": file}, headers=headers)
         text = "" if rule.body is None else json.dumps({key: put_in(value) for key, value in rule.body.items()})
         answer = Client().generic(method, path, text, content_type="application/json", headers=headers | rule.headers)
-        return answer.status_code
+        return answer
 
     return call
 
@@ -222,19 +225,28 @@ def token(user: User, scopes=tuple(Scope.values)) -> dict[str, str]:
 @pytest.mark.parametrize("operation", RULES)
 def test_roles(operation, cast, send):
     rule = RULES[operation]
-    assert send(operation, cast["outsider"], {}) == 401
-    assert send(operation, cast["outsider"], token(cast["outsider"])) == (200 if rule.listing else 404)
+    assert send(operation, cast["outsider"], {}).status_code == 401
+    stranger = send(operation, cast["outsider"], token(cast["outsider"]))
+    assert stranger.status_code == (200 if rule.listing else 404)
     for role in Role.values:
-        status = send(operation, cast[role], token(cast[role]))
+        answer = send(operation, cast[role], token(cast[role]))
         if role in rule.roles:
-            assert 200 <= status < 300, (role, status)
+            assert 200 <= answer.status_code < 300, (role, answer.text)
         else:
-            assert status == 403, (role, status)
+            assert answer.status_code == 403, (role, answer.text)
 
 
 @pytest.mark.parametrize("operation", RULES)
 def test_scopes(operation, cast, send):
     caller = cast["owner"]
     for scope in Scope.values:
-        status = send(operation, caller, token(caller, [scope]))
+        status = send(operation, caller, token(caller, [scope])).status_code
         assert (status != 403) == (scope in RULES[operation].scopes), (scope, status)
+
+
+@pytest.mark.parametrize("operation", [operation for operation, rule in RULES.items() if rule.roles == ALL])
+def test_annotators_stay_blind(operation, cast, send, project):
+    answer = send(operation, cast["annotator"], token(cast["annotator"]))
+    models = list(project.artifacts.filter(kind__in=("model", "reward_model")).values_list("name", flat=True))
+    assert models and answer.status_code < 300
+    assert not [name for name in models if name in answer.text], answer.text

@@ -145,6 +145,10 @@ class FiledExampleOut(Schema):
         )  # fmt: skip
 
 
+class MadeLabelOut(Schema):
+    label: int = Field(..., description="Id of the demonstration or comparison.")
+
+
 class ExamplePage(Schema):
     items: list[FiledExampleOut]
     next: int | None = Field(..., description="Send it as `after` for the next page; null on the last.")
