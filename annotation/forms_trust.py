@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.core.validators import MaxValueValidator, MinValueValidator
 
-from annotation.journal import SUBJECTS, Filter, recent_acts
+from annotation.journal import FIRST_DAY, LAST_DAY, SUBJECTS, Filter, recent_acts
 from annotation.models import Kind, Queue
 from annotation.staleness import Stale
 from studio.models import Project
+
+DAYS = (MinValueValidator(FIRST_DAY), MaxValueValidator(LAST_DAY))
 
 
 class JournalForm(forms.Form):
@@ -22,8 +25,8 @@ class JournalForm(forms.Form):
         choices=[("", "Anything"), *((name, name.replace("_", " ").capitalize()) for name in SUBJECTS)],
     )
     number = forms.IntegerField(required=False, min_value=1, max_value=10**15)
-    since = forms.DateField(required=False)
-    until = forms.DateField(required=False)
+    since = forms.DateField(required=False, validators=DAYS)
+    until = forms.DateField(required=False, validators=DAYS)
 
     def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -26,6 +26,7 @@ SUBJECTS = {  # what an entry may be about, in the order in which one is looked 
 }
 COLUMNS = ("id", "at", "actor", "act", "subject", "subject_id", "person", "detail")
 RECENT = 5000  # entries in which a project's acts are looked for
+FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2999, 12, 31)  # that may be asked for: midnights near year 1 overflow
 
 
 def record(

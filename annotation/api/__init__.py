@@ -22,6 +22,7 @@ from annotation.api import (
     failures,
     gold,
     instrument,
+    journal,
     label_studio,
     labels,
     people,
@@ -48,7 +49,7 @@ api = NinjaAPI(
 )
 ROOMS = (
     projects, instrument, queues, work, labels, failures, probes, exchange, vendors, label_studio, quality, gold,
-    people, adjudication, staleness, effects,
+    people, journal, adjudication, staleness, effects,
 )  # fmt: skip
 for part in ROOMS:
     api.add_router("", part.router)

@@ -6,19 +6,22 @@ from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest
+from django.http import HttpRequest
 from ninja import Query, Router
 
 from annotation import withdraw
-from annotation.api.auth import READ_OR_WORK, WORK_OR_MANAGE, member
+from annotation.api.auth import READ, READ_OR_WORK, WORK_OR_MANAGE, find, member
 from annotation.api.schemas.labels import (
+    ArtifactOut,
     ComparisonOut,
     ComparisonPage,
     DemonstrationOut,
     DemonstrationPage,
     RevisionOut,
+    UsesOut,
 )
 from annotation.api.schemas.shared import REFUSED, PageIn, ReasonIn, Text
+from annotation.lineage import datasets_using, models_using
 from annotation.models import Claim, Comparison, Demonstration
 from annotation.revisions import history
 from studio.access import ENGINEERS, may
@@ -86,6 +89,18 @@ def demonstration_history(request: HttpRequest, label_id: int) -> Any:
     return _history(request, Demonstration, label_id)
 
 
+@router.get("/comparisons/{label_id}/uses", auth=READ, response={200: UsesOut, **REFUSED})
+def comparison_uses(request: HttpRequest, label_id: int) -> Any:
+    """Which datasets have a ranking, and which models came from them, withdrawn or not. For engineers."""
+    return _uses(request, Comparison, label_id)
+
+
+@router.get("/demonstrations/{label_id}/uses", auth=READ, response={200: UsesOut, **REFUSED})
+def demonstration_uses(request: HttpRequest, label_id: int) -> Any:
+    """Which datasets have a demonstration, and which models came from them, withdrawn or not. For engineers."""
+    return _uses(request, Demonstration, label_id)
+
+
 def _told(labels: QuerySet[Any], membership: Membership, mine: bool) -> QuerySet[Any]:
     """Those of the labels that the caller is told of."""
     return labels.filter(annotator=membership.user_id) if mine or not may(membership, ENGINEERS) else labels
@@ -97,23 +112,23 @@ def _blind_prompts(membership: Membership) -> set[int]:
 
 
 def _history(request: HttpRequest, kind: type[Label], label_id: int) -> list[dict[str, Any]]:
-    label, membership = _find(request, kind, label_id)
+    label, membership = find(request, kind.objects.all(), label_id, "prompt__project")
     if label.annotator_id != membership.user_id and not may(membership, ENGINEERS):
         raise PermissionDenied("Who made a label may read its history, and engineers and owners.")
     return [row | {"by": row["by"].username} for row in history(label)]
 
 
+def _uses(request: HttpRequest, kind: type[Label], label_id: int) -> UsesOut:
+    label, _ = find(request, kind.objects.all(), label_id, "prompt__project", ENGINEERS)
+    return UsesOut(
+        datasets=[ArtifactOut.of(found) for found in datasets_using(label)],
+        models=[ArtifactOut.of(found) for found in models_using(label)],
+    )
+
+
 def _withdraw(request: HttpRequest, kind: type[Label], label_id: int, reason: str) -> Any:
-    label, membership = _find(request, kind, label_id)
+    label, membership = find(request, kind.objects.select_related("annotator"), label_id, "prompt__project")
     if not withdraw.may_withdraw(membership, label):
         raise PermissionDenied("Who made a label may take it back, and engineers and owners.")
     withdraw.withdraw(label, request.user, reason)
     return 204, None
-
-
-def _find(request: HttpRequest, kind: type[Label], label_id: int) -> tuple[Label, Membership]:
-    found = kind.objects.select_related("prompt__project", "annotator")
-    label = found.filter(pk=label_id, prompt__project__members=request.user).first()
-    if label is None:
-        raise Http404("There is no such label, or you are not a member of its project.")
-    return label, member(request, label.prompt.project)

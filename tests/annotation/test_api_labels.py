@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from annotation.datasets import freeze_comparisons
 from annotation.models import Comparison, Demonstration
 from annotation.queue import claim_next
 from annotation.submit import submit_demonstration, submit_ranking
+from studio.runs.models import Run, RunInput
 
 API = "/api/v1"
 
@@ -69,6 +71,34 @@ def test_withdrawing(call, annotator, sme, engineer, write_queue, rankings):
     path = f"/demonstrations/{demonstration.pk}/withdraw"
     assert call(engineer, "POST", path, {"reason": "Against the guideline"}).status_code == 204
     assert Demonstration.objects.get(pk=demonstration.pk).withdrawn_by == engineer
+
+
+def test_what_has_used_a_label(call, engineer, sme, rankings, make_artifact):
+    dataset = freeze_comparisons(rankings[0].prompt.project, engineer)
+    shared = {"recipe_name": "reward_model", "queue": "gpu", "status": "succeeded"}
+    run = Run.objects.create(project=dataset.project, title="Train", created_by=engineer, **shared)
+    RunInput.objects.create(run=run, role="dataset", artifact=dataset)
+    model = make_artifact("reward_model", "Judge", produced_by=run, role="reward_model")
+    assert call(engineer, "GET", f"/comparisons/{rankings[0].pk}/uses").json() == {
+        "datasets": [{"id": dataset.pk, "kind": "dataset", "name": dataset.name}],
+        "models": [{"id": model.pk, "kind": "reward_model", "name": "Judge"}],
+    }
+    assert call(sme, "GET", f"/comparisons/{rankings[2].pk}/uses").status_code == 403
+
+
+def test_the_journal_is_followed(call, engineer, annotator, rankings):
+    path = "/projects/helpdesk/journal"
+    call(annotator, "POST", f"/comparisons/{rankings[0].pk}/withdraw", {"reason": "Wrong order"})
+    first = call(engineer, "GET", f"{path}?limit=3&subject=comparison").json()
+    assert [(e["act"], e["subject_id"]) for e in first["items"]] == [("submitted", c.pk) for c in rankings]
+    (last,) = call(engineer, "GET", f"{path}?subject=comparison&after={first['next']}").json()["items"]
+    assert (last["act"], last["actor"], last["subject_id"]) == ("withdrawn", "annotator", rankings[0].pk)
+    assert last["detail"]["reason"] == "Wrong order"
+    found = call(engineer, "GET", f"{path}?person=sme&act=submitted").json()["items"]
+    assert [e["subject_id"] for e in found] == [rankings[2].pk]
+    assert call(engineer, "GET", f"{path}?until=2000-01-01").json() == {"items": [], "next": None}
+    for wrong in ("until=9999-12-31", "since=yesterday", "subject=model"):
+        assert call(engineer, "GET", f"{path}?{wrong}").status_code == 422
 
 
 def test_outsiders_learn_nothing(call, outsider, rankings):

@@ -119,6 +119,7 @@ def test_exports_stream_what_is_filtered(project, sme, engineer, client_for):
         ({"number": "7"}, "Say of what kind the number is"),
         ({"since": "2026-03-02", "until": "2026-03-01"}, "The last day lies before the first"),
         ({"subject": "weather"}, "is not one of the available choices"),
+        ({"until": "9999-12-31"}, "less than or equal to"),
     ],
 )
 def test_bad_input_gets_a_sentence(project, engineer, client_for, asked, sentence):

@@ -8,6 +8,7 @@ from typing import Any
 from ninja import Field, Schema
 
 from annotation.models import Comparison, Demonstration
+from studio.runs.models import Artifact
 
 
 class RankedOut(Schema):
@@ -94,3 +95,18 @@ class RevisionOut(Schema):
     content: dict[str, Any]
     by: str
     at: datetime
+
+
+class ArtifactOut(Schema):
+    id: int
+    kind: str
+    name: str
+
+    @classmethod
+    def of(cls, artifact: Artifact) -> ArtifactOut:
+        return cls(id=artifact.pk, kind=artifact.kind, name=artifact.name)
+
+
+class UsesOut(Schema):
+    datasets: list[ArtifactOut]
+    models: list[ArtifactOut] = Field(..., description="Reward models and scorers too.")
