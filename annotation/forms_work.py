@@ -8,7 +8,7 @@ from typing import Any
 from django import forms
 from django.forms.boundfield import BoundField
 
-from annotation.models import Completion, FailureClass, Instrument, Shown, Skip, Strength
+from annotation.models import Completion, Instrument, Shown, Skip, Strength
 from annotation.near_duplicates import Twin
 from annotation.submit import FLAGS, LONGEST, RATINGS, is_unchanged
 
@@ -233,33 +233,4 @@ class SkipForm(forms.Form):
         data = super().clean() or {}
         if data.get("skip") == Skip.UNUSABLE and not data.get("reason"):
             self.add_error("reason", "Say why nobody should judge it, so that somebody can mend it.")
-        return data
-
-
-class FailureForm(forms.Form):
-    """A failing answer of the task at hand, filed under a class that exists or a new one."""
-
-    answer = forms.ChoiceField(label="Answer")
-    failure_class = forms.ModelChoiceField(
-        FailureClass.objects.none(), required=False, label="Failure class", empty_label="A new class …"
-    )
-    name = forms.CharField(
-        max_length=120, required=False, label="Name of the new class", help_text="Only when none of the list fits."
-    )
-    correction = forms.CharField(
-        max_length=LONGEST, label="What it should have said", widget=forms.Textarea(attrs={"rows": 4})
-    )
-    reasoning = LongText(
-        max_length=LONGEST, required=False, label="Reasoning", widget=forms.Textarea(attrs={"rows": 3})
-    )
-
-    def __init__(self, *args: Any, classes: Any, answers: list[str], **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.fields["failure_class"].queryset = classes
-        self.fields["answer"].choices = [(letter, f"Answer {letter.upper()}") for letter in answers]
-
-    def clean(self) -> dict[str, Any]:
-        data = super().clean() or {}
-        if not self.errors and not data.get("failure_class") and not data.get("name"):
-            self.add_error("failure_class", "Choose a class, or give a new one a name.")
         return data

@@ -27,7 +27,7 @@ from annotation.forms_failures import (
 )
 from annotation.journal import history_of
 from annotation.merging import merge, undo_merge
-from annotation.models import Completion, FailureClass, FailureExample, FailureMerge, Prompt
+from annotation.models import Claim, Completion, FailureClass, FailureExample, FailureMerge, Prompt
 from annotation.views_journal import facts
 from annotation.withdraw import may_withdraw, withdraw
 from studio.access import ENGINEERS, EXPERTS, may, member_required
@@ -224,9 +224,18 @@ def file_failure(request: HttpRequest, project: Project) -> HttpResponse:
 
 
 def _file_completion(request: HttpRequest, project: Project) -> HttpResponse:
-    """The last step; asked for by htmx it is the content of a dialog, on whichever page that stands."""
     completions = Completion.objects.select_related("prompt", "model")
     completion = get_object_or_404(completions, pk=_number(request, "completion"), prompt__project=project)
+    return file_answer(request, project, completion)
+
+
+def file_answer(
+    request: HttpRequest, project: Project, completion: Completion, claim: Claim | None = None
+) -> HttpResponse:
+    """The last step; asked for by htmx it is the content of a dialog, on whichever page that stands.
+
+    With a claim, of which the completion is an answer, it tells nothing of the model and leads back to the work.
+    """
     form = FailureExampleForm(
         request.POST or None, project=project, initial={"failure_class": request.GET.get("class", "")}
     )
@@ -239,6 +248,8 @@ def _file_completion(request: HttpRequest, project: Project) -> HttpResponse:
             form.add_error(None, str(error))
     if filed and not request.htmx:
         messages.success(request, "The example is filed.")
+        if claim:
+            return redirect("annotation:work", project.slug, claim.pk)
         return redirect("annotation:failure-class", project.slug, filed.failure_class_id)
     context = {
         "project": project,
@@ -246,7 +257,8 @@ def _file_completion(request: HttpRequest, project: Project) -> HttpResponse:
         "form": form,
         "filed": filed,
         "action": request.get_full_path(),
-        "blind": hides_models(request.membership, completion.prompt),
+        "claim": claim,
+        "blind": claim is not None or hides_models(request.membership, completion.prompt),
     }
     template = "annotation/_file_failure.html" if request.htmx else "annotation/file_failure.html"
     return render(request, template, context, status=422 if form.errors else 200)

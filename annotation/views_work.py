@@ -7,7 +7,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import ObjectDoesNotExist
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
@@ -15,8 +15,8 @@ from django.utils.html import format_html
 from django.utils.safestring import mark_safe
 from django.views.decorators.http import require_http_methods, require_POST
 
-from annotation import failures, gold, queue, submit
-from annotation.forms_work import DemonstrationForm, FailureForm, RankingForm, SkipForm, WorkForm
+from annotation import gold, queue, submit
+from annotation.forms_work import DemonstrationForm, RankingForm, SkipForm, WorkForm
 from annotation.instrument import draft_for, instrument_of
 from annotation.models import Claim, Comparison, Demonstration, Instrument, Kind, Skip
 from annotation.near_duplicates import nearest
@@ -24,6 +24,7 @@ from annotation.progress import MANY, waiting_for
 from annotation.revise import reopen, revise
 from annotation.settling import earlier_judgements
 from annotation.views import next_task
+from annotation.views_failures import file_answer
 from studio.access import EXPERTS, may, member_required
 from studio.models import Project, User
 from studio.web.markdown import render_markdown
@@ -175,7 +176,6 @@ def _show(request: HttpRequest, project: Project, claim: Claim, form: WorkForm) 
         context["model_answer"] = draft_for(claim.task.prompt, form.instrument)
     else:
         template = "annotation/rank.html"
-        context["failure_form"] = _failure_form(None, project, claim) if context["is_expert"] else None
     return render(request, template, context, status=422 if form.errors else 200)
 
 
@@ -232,29 +232,12 @@ def pause(request: HttpRequest, project: Project, claim_id: int) -> HttpResponse
     return redirect("annotation:work", project.slug, claim.pk)
 
 
-@require_POST
+@require_http_methods(["GET", "POST"])
 @member_required(*EXPERTS)
 def failure(request: HttpRequest, project: Project, claim_id: int) -> HttpResponse:
-    """File one of the shown answers under a failure class; answers with the dialog's form, empty or with errors."""
+    """File one of the shown answers, `?answer=` its letter, under a failure class."""
     claim = own_claim(project, request.user, claim_id)
-    form = _failure_form(request.POST, project, claim)
-    filed = None
-    if form.is_valid():
-        data = form.cleaned_data
-        answer = queue.shown_answers(claim)[data["answer"]]
-        try:
-            filed = failures.file_failure(
-                project, answer, request.user, failure_class=data["failure_class"], name=data["name"],
-                correction=data["correction"], reasoning=data["reasoning"],
-            )  # fmt: skip
-            form = _failure_form(None, project, claim)
-        except ValueError as error:
-            form.add_error(None, str(error))
-    context = {"project": project, "claim": claim, "failure_form": form, "filed": filed}
-    return render(request, "annotation/_failure_form.html", context, status=422 if form.errors else 200)
-
-
-def _failure_form(data: dict | None, project: Project, claim: Claim) -> FailureForm:
-    return FailureForm(
-        data, classes=project.failure_classes.filter(merged_into=None), answers=list(claim.letters), prefix="failure"
-    )
+    answer = queue.shown_answers(claim).get(request.GET.get("answer", ""))
+    if answer is None:
+        raise Http404("This task has no such answer.")
+    return file_answer(request, project, answer, claim)

@@ -507,47 +507,66 @@ class TestJson:
 
 
 class TestFailureOfTheTask:
-    def data(self, **more) -> dict:
-        values = {"answer": "b", "name": "Invents a function", "correction": "Use reverse().", **more}
-        return {f"failure-{name}": value for name, value in values.items()}
+    DATA = {"name": "Invents a function", "correction": "Use reverse()."}
+
+    def test_the_dialog_shows_the_answer_of_that_letter_and_no_model(self, client_for, sme, rank_queue):
+        claim = claim_of(rank_queue, sme)
+        browser = client_for(sme)
+        for headers in ({"HX-Request": "true"}, {}):  # as a dialog, and as a page of its own
+            seen = browser.get(work_url(claim, "failure/?answer=b"), headers=headers).text
+            assert "What it should have said" in seen
+            assert queue.shown_answers(claim)["b"].text in seen
+            assert not re.search("Tortoise|Hare|Fox", seen)
+        assert f"?completion={claim.letters['b']}" not in browser.get(work_url(claim)).text
 
     def test_expert_files_an_answer_by_its_letter(self, client_for, sme, rank_queue):
         claim = claim_of(rank_queue, sme)
-        answer = client_for(sme).post(work_url(claim, "failure/"), self.data())
+        answer = client_for(sme).post(work_url(claim, "failure/?answer=b"), self.DATA, headers={"HX-Request": "true"})
         made = FailureExample.objects.get()
         assert made.completion_id == claim.letters["b"]
         assert made.failure_class.name == "Invents a function"
-        assert "Filed under “Invents a function”" in answer.text
+        assert ">Invents a function</a>" in answer.text
+
+    def test_without_scripts_it_leads_back_to_the_work(self, client_for, sme, rank_queue):
+        claim = claim_of(rank_queue, sme)
+        answer = client_for(sme).post(work_url(claim, "failure/?answer=b"), self.DATA)
+        assert (answer.status_code, answer.url) == (302, work_url(claim))
+        assert FailureExample.objects.get().completion_id == claim.letters["b"]
 
     def test_bad_input_gets_a_sentence(self, client_for, sme, rank_queue):
         claim = claim_of(rank_queue, sme)
         browser = client_for(sme)
-        for data, sentence in (
-            (self.data(name=""), "Choose a class, or give a new one a name."),
-            (self.data(answer="z"), "not one of the available choices"),
-            (self.data(correction=""), "This field is required."),
+        for change, sentence in (
+            ({"name": ""}, "Choose a class, or give a new one a name."),
+            ({"correction": ""}, "This field is required."),
         ):
-            answer = browser.post(work_url(claim, "failure/"), data)
+            answer = browser.post(work_url(claim, "failure/?answer=b"), self.DATA | change)
             assert answer.status_code == 422
             assert sentence in answer.text
+        assert browser.post(work_url(claim, "failure/?answer=z"), self.DATA).status_code == 404
         assert not FailureExample.objects.exists()
 
     def test_a_refused_example_leaves_no_class_behind(self, client_for, sme, rank_queue, project):
         claim = claim_of(rank_queue, sme)
         browser = client_for(sme)
-        browser.post(work_url(claim, "failure/"), self.data())
-        taken = browser.post(work_url(claim, "failure/"), self.data())
+        browser.post(work_url(claim, "failure/?answer=b"), self.DATA)
+        taken = browser.post(work_url(claim, "failure/?answer=b"), self.DATA)
         assert taken.status_code == 422
         assert "There is a failure class" in taken.text
         assert project.failure_classes.count() == 1
 
     def test_annotators_may_not(self, client_for, annotator, rank_queue):
         claim = claim_of(rank_queue, annotator)
-        assert client_for(annotator).post(work_url(claim, "failure/"), self.data()).status_code == 403
-        assert "File a failure" not in client_for(annotator).get(work_url(claim)).text
+        browser = client_for(annotator)
+        assert browser.post(work_url(claim, "failure/?answer=b"), self.DATA).status_code == 403
+        assert "File a failure" not in browser.get(work_url(claim)).text
+
+    def test_nobody_files_from_the_work_of_another(self, client_for, sme, engineer, rank_queue):
+        claim = claim_of(rank_queue, engineer)
+        assert client_for(sme).get(work_url(claim, "failure/?answer=b")).status_code == 404
 
     def test_wrong_method(self, client_for, sme, rank_queue):
-        assert client_for(sme).get(work_url(claim_of(rank_queue, sme), "failure/")).status_code == 405
+        assert client_for(sme).put(work_url(claim_of(rank_queue, sme), "failure/?answer=b")).status_code == 405
 
 
 def test_review_work_names_no_model(client_for, annotator, project, engineer, answers):

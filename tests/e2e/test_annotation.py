@@ -214,24 +214,48 @@ def test_skip_asks_for_a_reason_and_goes_on(page_for, annotator, rank_queue):
     assert (claim.skip, claim.reason) == ("others", "Not my subject")
 
 
-def test_expert_files_a_failure_without_leaving_the_ranking(page_for, sme, rank_queue):
+def test_expert_files_a_failure_in_two_clicks_without_leaving_the_ranking(page_for, sme, project, rank_queue):
+    rambles = add_class(project, "Rambles", sme)
     page = page_for(sme)
     claim = open_task(page, rank_queue, sme)
     page.keyboard.press("1")
-    page.locator("#answer-b summary").click()
-    page.locator("#answer-b").get_by_role("button", name="File a failure").click()
+    page.locator("#answer-b").get_by_role("link", name="File a failure").click()
     dialog = page.get_by_role("dialog", name="File a failure")
-    expect(dialog.get_by_label("Answer", exact=True)).to_have_value("b")
-    dialog.get_by_role("button", name="File it").click()  # nothing said yet: the browser asks for the correction
-    dialog.get_by_label("What it should have said").fill("Use reverse().")
+    expect(dialog.get_by_label("Failure class")).to_be_focused()
+    page.keyboard.press("R")  # as in any list: the first that begins with it
+    page.keyboard.press("Tab")
+    page.keyboard.insert_text("Use reverse().")
     dialog.get_by_role("button", name="File it").click()
-    expect(dialog.get_by_text("Choose a class, or give a new one a name.")).to_be_visible()
-    dialog.get_by_label("Name of the new class").fill("Rambles")
-    dialog.get_by_role("button", name="File it").click()
-    expect(dialog.get_by_text("Filed under “Rambles”")).to_be_visible()
-    assert FailureExample.objects.get().completion_id == claim.letters["b"]
-    dialog.get_by_role("button", name="Close").last.click()
+    expect(dialog.get_by_text("Filed under Rambles")).to_be_visible()
+    made = FailureExample.objects.get()
+    assert (made.completion_id, made.failure_class) == (claim.letters["b"], rambles)
+    page.keyboard.press("Enter")
+    expect(dialog).to_be_hidden()
     expect(page.locator("input[name=rank_a][value='1']")).to_be_checked()
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_a_failure_is_filed_by_keyboard_alone(page_for, sme, rank_queue, assert_accessible, width):
+    page = page_for(sme, width)
+    claim = open_task(page, rank_queue, sme)
+    page.keyboard.press("c")
+    page.keyboard.press("x")  # of the answer in focus
+    dialog = page.get_by_role("dialog", name="File a failure")
+    expect(dialog.get_by_label("Failure class")).to_be_focused()
+    dialog.get_by_label("What it should have said").focus()
+    page.keyboard.insert_text("Use reverse().")
+    page.keyboard.press("Control+Enter")
+    expect(dialog.get_by_text("Choose a class, or give a new one a name.")).to_be_visible()
+    assert_accessible(page)
+    dialog.get_by_label("Name of the new class").focus()
+    page.keyboard.insert_text("Rambles")
+    page.keyboard.press("Control+Enter")
+    expect(dialog.get_by_text("Filed under Rambles")).to_be_visible()
+    assert_accessible(page)
+    page.keyboard.press("Enter")
+    assert FailureExample.objects.get().completion_id == claim.letters["c"]
+    page.keyboard.press("2")  # the ranking has the keys again, on the answer that they left
+    expect(page.locator("input[name=rank_c][value='2']")).to_be_checked()
 
 
 def test_everything_works_without_scripts(chromium, live_server, client_for, annotator, rank_queue):
@@ -307,7 +331,10 @@ def test_pages_are_accessible(page_for, owner, everything, assert_accessible, wi
     pick(page, "b", "2")
     page.locator("#answer-a summary").click()
     assert_accessible(page)
-    for name in ("Guidelines", "Skip", "File a failure"):
+    for name in ("Guidelines", "Skip"):
         page.get_by_role("button", name=name, exact=True).first.click()
         assert_accessible(page)
         page.keyboard.press("Escape")
+    page.get_by_role("link", name="File a failure").first.click()
+    page.get_by_label("What it should have said").wait_for()
+    assert_accessible(page)

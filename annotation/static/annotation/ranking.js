@@ -169,7 +169,12 @@ unchanged?.addEventListener("keydown", (event) => { if (event.repeat) event.prev
 
 /* The answer that keys are about: the one in focus, or that was before a text field or button took it. */
 function remember(card) {
-  for (const each of cards) each.classList.toggle("current", each === card);
+  for (const each of cards) {
+    each.classList.toggle("current", each === card);
+    const failing = each.querySelector("[data-opens=file-failure]"); // its key files that answer
+    if (failing && each === card) failing.dataset.key = "x";
+    else failing?.removeAttribute("data-key");
+  }
 }
 form.addEventListener("focusin", (event) => { const card = event.target.closest(".answer"); if (card) remember(card); });
 const current = () => cards.find((card) => card.classList.contains("current")) ?? cards[0];
@@ -203,14 +208,14 @@ function rated(event, card) {
     return true;
   }
   rating = event.key === "r" && Boolean(radios);
-  if (rating) card.querySelector("details.answer-more").open = true;
+  if (rating) card.querySelector(".answer-more details").open = true;
   return rating;
 }
 
 function placed(event, card) {
+  if (event.shiftKey || !/^[0-9]$/.test(event.key)) return false;
   const place = event.key === "0" ? UNRANKABLE : event.key;
-  if (event.shiftKey) return false;
-  if (place === UNRANKABLE ? !hasUnrankable : !(/^[1-9]$/.test(place) && Number(place) <= cards.length)) return false;
+  if (place === UNRANKABLE ? !hasUnrankable : Number(place) > cards.length) return false;
   if (scale) putOneOfTwo(card.dataset.letter, place);
   else put(card.dataset.letter, place);
   onward(card);
@@ -246,13 +251,3 @@ form.addEventListener("change", (event) => {
 });
 show();
 if (document.activeElement === document.body) (nextOpen() ?? cards[0]).focus({ preventScroll: true });
-
-/* ---- The dialog that files a failure ---- */
-document.addEventListener("click", (event) => {
-  const button = event.target.closest("[data-failing]");
-  const select = document.querySelector("#failure [name=failure-answer]");
-  if (button && select) select.value = button.dataset.failing;
-});
-document.addEventListener("htmx:beforeSwap", (event) => {
-  if (event.detail.xhr.status === 422) { event.detail.shouldSwap = true; event.detail.isError = false; }
-});
