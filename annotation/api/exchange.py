@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from django.conf import settings
-from django.http import Http404, HttpRequest
+from django.http import HttpRequest
 from ninja import File, Form, Query, Router
 from ninja.files import UploadedFile
 
 from annotation import datasets
-from annotation.api.auth import EXPORT, IMPORT, READ, member, scoped
+from annotation.api.auth import EXPORT, IMPORT, READ, find, member, scoped
 from annotation.api.schemas.exchange import DatasetOut, FreezeIn, ImportOptions, ImportOut
 from annotation.api.schemas.shared import REFUSED, Text
 from annotation.exports.datasets import export_dataset
@@ -68,11 +68,7 @@ def undo_import(request: HttpRequest, batch_id: int) -> Any:
 
 
 def find_batch(request: HttpRequest, batch_id: int) -> ImportBatch:
-    found = ImportBatch.objects.select_related("project").filter(pk=batch_id, project__members=request.user).first()
-    if found is None:
-        raise Http404("There is no such import, or you are not a member of its project.")
-    member(request, found.project, ENGINEERS)
-    return found
+    return find(request, ImportBatch.objects.all(), batch_id, roles=ENGINEERS)[0]
 
 
 @router.get("/projects/{slug}/datasets", auth=READ, response={200: list[DatasetOut], **REFUSED})
@@ -90,10 +86,7 @@ def export(
     split: Literal["", "train", "test"] = Query("", description="One split as a single file; left empty, an archive."),
 ) -> Any:
     """A frozen dataset in another tool's format, streamed; bytes with a file name, not JSON."""
-    found = Artifact.objects.select_related("project").filter(pk=dataset_id, project__members=request.user).first()
-    if found is None:
-        raise Http404("There is no such dataset, or you are not a member of its project.")
-    member(request, found.project, ENGINEERS)
+    found, _ = find(request, Artifact.objects.all(), dataset_id, roles=ENGINEERS)
     made = export_dataset(found, format, request.user, split)
     return download(made.chunks, made.filename, made.content_type)
 

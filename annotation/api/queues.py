@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from django.db import transaction
-from django.http import Http404, HttpRequest
+from django.http import HttpRequest
 from ninja import Query, Router
 
 from annotation import lead
-from annotation.api.auth import MANAGE, READ, member
+from annotation.api.auth import MANAGE, READ, find, member
 from annotation.api.schemas.queues import (
     LeadReleaseIn,
     QueueIn,
@@ -128,12 +128,7 @@ def _queue(request: HttpRequest, queue_id: int) -> Queue:
 
 
 def _task(request: HttpRequest, task_id: int) -> Task:
-    tasks = Task.objects.select_related("queue__project", "assignee")
-    found = tasks.filter(pk=task_id, queue__project__members=request.user).first()
-    if found is None:
-        raise Http404("There is no such task, or you are not a member of its project.")
-    member(request, found.queue.project, ENGINEERS)
-    return found
+    return find(request, Task.objects.select_related("assignee"), task_id, "queue__project", ENGINEERS)[0]
 
 
 def find_member(project: Project, username: str) -> User:
