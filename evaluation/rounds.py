@@ -49,6 +49,14 @@ class RoundConfig:
     episodes: int = option(384, "Episodes", "Answers that PPO learns from.", minimum=1, group="PPO")
     ppo_learning_rate: float = option(1e-3, "Learning rate", minimum=0, maximum=1, group="PPO")
     kl_coef: float = option(0.05, "KL coefficient", "What leaving the reference costs.", minimum=0, group="PPO")
+    review_answers: int = option(
+        1,
+        "Answers a prompt",
+        "From each model; one of each at a time is compared.",
+        minimum=1,
+        maximum=26,
+        group="Review",
+    )
     review_overlap: int = option(1, "Overlap", "People who judge each pair.", minimum=1, maximum=20, group="Review")
     review_also: str = option(
         "", "Also review", "Artifact id of one more model, for example the untuned base.", group="Review"
@@ -150,7 +158,7 @@ def advance(run: Run) -> None:
         models = [round.start_policy, policy]
         if config.review_also:
             models.insert(0, _other_model(round.project, config))
-        _draw_answers(round, config, models, Split.TEST, 1, 0)
+        _draw_answers(round, config, models, Split.TEST, config.review_answers, 0)
     elif run.recipe_name == "sample" and run.config["split"] == Split.TEST:
         _move(round, Round.Status.TRAINING, Round.Status.REVIEWING)
         reviews.start_review(
@@ -159,6 +167,7 @@ def advance(run: Run) -> None:
             f"Review of round {round.number}",
             [i.artifact for i in run.inputs.filter(role="models").select_related("artifact")],
             completions=completions_of(run.outputs.get()),
+            per_prompt=config.review_answers,
             overlap=config.review_overlap,
             round=round,
         )

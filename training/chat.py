@@ -24,6 +24,19 @@ PLAIN_TEMPLATE = (
 )
 
 
+TEMPLATES = {"chatml": CHATML_TEMPLATE, "plain": PLAIN_TEMPLATE}
+
+
+def change_template(tokenizer: Any, name: str) -> None:
+    """Write dialogues by another template, of `TEMPLATES`: these add no system prompt that nobody gave.
+
+    Raises ValueError when the template's markers are no tokens of this tokenizer: they would be read as letters.
+    """
+    if name == "chatml" and not {"<|im_start|>", tokenizer.eos_token} <= set(tokenizer.get_vocab()):
+        raise ValueError("Chat template: this model does not know ChatML's <|im_start|>. Keep its own, or take plain.")
+    tokenizer.chat_template = TEMPLATES[name]
+
+
 def prepare_tokenizer(tokenizer: Any, model: Any) -> None:
     """Give the tokenizer what dialogues need: EOS, another token for padding, a chat template; and tell the model.
 

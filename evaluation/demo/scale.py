@@ -24,8 +24,14 @@ class Scale:
 
 
 STOCK = Scale(
-    sft={"epochs": 2, "measure_finished": 64},
-    round={"completions_per_prompt": 2, "answers_per_task": 2, "max_tokens": 32},
+    sft={"epochs": 2, "chat_template": "chatml", "measure_finished": 64},
+    round={
+        "completions_per_prompt": 3,
+        "answers_per_task": 3,
+        "max_tokens": 32,
+        "reward_model_epochs": 1.0,
+        "review_answers": 4,
+    },
     evaluate={"limit": 24, "heldout_documents": 16, "max_length": 256, "batch_size": 16},
     train_scorer={"epochs": 8},
     toxicity={"limit": 12, "samples_per_prompt": 3, "max_tokens": 16},

@@ -20,6 +20,7 @@ FORM = {"config-completions_per_prompt": "3", "config-answers_per_task": "3", "c
         "config-prompts": "0", "config-temperature": "1.0", "config-max_tokens": "48",
         "config-reward_model_epochs": "2", "config-reward_model_learning_rate": "0.0002", "config-episodes": "160",
         "config-ppo_learning_rate": "0.0001", "config-kl_coef": "0.05", "config-review_overlap": "1",
+        "config-review_answers": "1",
         "config-review_also": ""}  # fmt: skip
 
 

@@ -110,6 +110,17 @@ def test_each_step_leads_to_the_next(round, policy, engineer, annotator):
     assert round.status == "reviewing" and round.reviews.get().tasks.count() == 4  # the held-out prompts
 
 
+def test_several_answers_a_prompt_are_judged_one_of_each_model_at_a_time(project, policy, engineer, annotator):
+    round = rounds.start_round(project, engineer, VALUES | {"review_answers": 3})
+    to_review(round, engineer, annotator)
+    draw = round.runs.filter(recipe_name="sample").latest("id")
+    assert (draw.config["split"], draw.config["completions_per_prompt"]) == ("test", 3)
+    tasks = round.reviews.get().tasks.prefetch_related("completions")
+    assert tasks.count() == 12, "4 held-out prompts"
+    assert all({c.model for c in task.completions.all()} == {policy, round.final_policy} for task in tasks)
+    assert len({c.pk for task in tasks for c in task.completions.all()}) == 24
+
+
 def test_training_needs_comparisons_and_leaves_the_round_as_it_was(round, engineer):
     finish(round.runs.get())
     with pytest.raises(ValueError, match="no comparison to freeze"):

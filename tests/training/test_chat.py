@@ -2,7 +2,7 @@ import pytest
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from tests.training import tiny
-from training.chat import decode_answer, encode_answer, encode_prompt, prepare_tokenizer
+from training.chat import change_template, decode_answer, encode_answer, encode_prompt, prepare_tokenizer
 
 
 @pytest.fixture
@@ -54,6 +54,24 @@ def test_an_existing_template_is_kept_and_the_answer_ends_with_eos_whatever_the_
     answer = encode_answer(tokenizer, "Ja")
     assert answer[-1] == tokenizer.eos_token_id and answer.count(tokenizer.eos_token_id) == 1
     assert decode_answer(tokenizer, answer) == "Ja"
+
+
+def test_another_template_adds_no_system_prompt(model):
+    tokenizer = tiny.tokenizer()
+    tokenizer.chat_template = "Made by somebody.\n{% for m in messages %}[{{ m['content'] }}]{% endfor %}"
+    prepare_tokenizer(tokenizer, model)
+    change_template(tokenizer, "chatml")
+    shown = tokenizer.decode(encode_prompt(tokenizer, tiny.user("Hi")))
+    assert shown == "<|im_start|>user\nHi<|endoftext|>\n<|im_start|>assistant\n"
+    change_template(tokenizer, "plain")
+    assert tokenizer.decode(encode_prompt(tokenizer, tiny.user("Hi"))) == "User: Hi<|endoftext|>\nAssistant: "
+
+
+def test_chatml_needs_its_markers_as_tokens():
+    whole = tiny.tokenizer()
+    plain = type(whole)(tokenizer_object=_without_markers(whole), eos_token="<|endoftext|>", pad_token="<|pad|>")
+    with pytest.raises(ValueError, match="does not know ChatML"):
+        change_template(plain, "chatml")
 
 
 def test_padding_is_never_eos(model):

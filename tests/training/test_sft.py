@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from studio.runs.directory import RunDirectory, read_jsonl
 from tests.training import tiny
 from tests.training.launching import ask_ranks_to_stop, finish, kill, make_run, series, start, wait_for_step
+from training.chat import CHATML_TEMPLATE
 from training.recipes import sft
 
 ROWS = [
@@ -27,7 +28,11 @@ HELD_OUT = [
 def inputs(tmp_path_factory):
     root = tmp_path_factory.mktemp("sft")
     dataset = tiny.save_dataset(root / "dataset", "demonstrations", train=ROWS, test=HELD_OUT)
-    return {"model": tiny.save_model(root / "model"), "dataset": dataset}
+    model = tiny.save_model(root / "model")
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    tokenizer.chat_template = "Made by somebody.\n" + CHATML_TEMPLATE
+    tokenizer.save_pretrained(model)
+    return {"model": model, "dataset": dataset}
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +40,7 @@ def finished(inputs, tmp_path_factory):
     """One run of full fine-tuning in float32: every step sees all eight demonstrations."""
     config = {
         "method": "full", "precision": "fp32", "zero_stage": 1, "micro_batch_size": 4, "gradient_accumulation_steps": 2,
-        "epochs": 6, "learning_rate": 1e-2, "warmup_ratio": 0.0, "evaluate_every": 2,
+        "epochs": 6, "learning_rate": 1e-2, "warmup_ratio": 0.0, "evaluate_every": 2, "chat_template": "chatml",
         "measure_finished": 3, "max_new_tokens": 8,
     }  # fmt: skip
     run = make_run(tmp_path_factory.mktemp("run") / "run", "sft", config, **inputs)
@@ -84,7 +89,7 @@ def test_each_step_is_logged_once_and_watched(finished):
     assert 0 <= result["metrics"]["finished_rate_before"] <= 1 and 0 <= result["metrics"]["finished_rate_after"] <= 1
 
 
-def test_the_output_stops_at_the_eos_it_was_trained_on(finished):
+def test_the_output_stops_at_the_eos_it_was_trained_on_and_keeps_the_template_that_was_chosen(finished):
     run, _ = finished
     model = AutoModelForCausalLM.from_pretrained(run / "output/model")
     tokenizer = AutoTokenizer.from_pretrained(run / "output/model")

@@ -18,7 +18,7 @@ from typing import Any
 from studio.runs.contract import Input, Recipe, option
 from studio.runs.directory import RunDirectory, launch, read_jsonl
 from training import language_models
-from training.chat import decode_answer, encode_answer, encode_prompt
+from training.chat import change_template, decode_answer, encode_answer, encode_prompt
 from training.dataset_files import read_split
 
 IGNORED = -100  # label of tokens without loss
@@ -67,6 +67,14 @@ class SFTOptions:
     )
     completion_only_loss: bool = option(
         True, "Loss on the answer only", "Otherwise on the prompt too.", group="Training"
+    )
+    chat_template: str = option(
+        "the model's own",
+        "Chat template",
+        "How dialogues are written, from here on. Many models' own begin with a system prompt about who made them; "
+        "chatml and plain add none, which makes every sequence shorter.",
+        choices=("the model's own", "chatml", "plain"),
+        group="Training",
     )
     seed: int = option(
         0, "Seed", "Order of the data and adapters' start.", minimum=0, maximum=2**31 - 1, group="Training"
@@ -168,6 +176,8 @@ def run(directory: RunDirectory) -> None:
     _, checkpoint = resume_point(directory)
     set_seed(options.seed)
     model, tokenizer = language_models.load_causal_lm(directory.input("model"))
+    if options.chat_template != "the model's own":
+        change_template(tokenizer, options.chat_template)
     dtype = model.dtype
     train, dropped = encode_demonstrations(tokenizer, train_rows, options.max_length, options.completion_only_loss)
     test, dropped_test = encode_demonstrations(tokenizer, test_rows, options.max_length, options.completion_only_loss)
