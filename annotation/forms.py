@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from django import forms
 from django.db.models import Count, Q, QuerySet, TextField
@@ -15,7 +16,19 @@ from studio.models import Project, User
 from studio.runs.models import Artifact
 
 SPLITS = [("", "Both splits"), *Split.choices]
+Made = TypeVar("Made")
 NEVER_TRAIN = "Held-out prompts never train."
+
+
+def make_of(form: forms.Form, make: Callable[..., Made]) -> Made | None:
+    """What `make` makes of a sent form's data; None when there is none, its refusal is on the form then."""
+    if not form.is_valid():
+        return None
+    try:
+        return make(**form.cleaned_data)
+    except ValueError as error:
+        form.add_error(None, str(error))
+        return None
 
 
 class PromptFilterForm(forms.Form):

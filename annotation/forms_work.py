@@ -25,7 +25,7 @@ class LongText(forms.CharField):
         return super().to_python(value).replace("\r\n", "\n")
 
 
-class WorkForm(forms.Form):
+class DraftedForm(forms.Form):
     """A form whose content can also be a draft: {"fields": {name: [value, …]}}, as the page's script saves it."""
 
     key = forms.CharField(max_length=100, required=False, widget=forms.HiddenInput, label="Idempotency key")
@@ -58,10 +58,6 @@ class WorkForm(forms.Form):
     def is_multiple(name: str) -> bool:
         return name.startswith("flags_")
 
-    def answer(self) -> dict[str, Any]:
-        """Arguments for the function of `annotation.submit` that takes it in, without the key."""
-        raise NotImplementedError
-
     def ask(self, question: str, sentence: str) -> None:
         """Send the form back with a question, unless it was answered with yes."""
         if self.cleaned_data.get("confirmed") != question:
@@ -76,7 +72,7 @@ class WorkForm(forms.Form):
             self.fields[name].required = shown == Shown.REQUIRED
 
 
-class DemonstrationForm(WorkForm):
+class DemonstrationForm(DraftedForm):
     text = LongText(
         max_length=LONGEST, strip=False, label="Your answer",
         widget=forms.Textarea(attrs={"rows": 14, "class": "code", "spellcheck": "true", "data-key": "e"}),
@@ -124,7 +120,7 @@ class AnswerCard:
         return bool((rating and (rating.value() or rating.field.required)) or (flags and flags.value()))
 
 
-class RankingForm(WorkForm):
+class RankingForm(DraftedForm):
     """A place for each answer (equal places are ties), and what else there is to say about them."""
 
     strength = forms.TypedChoiceField(
@@ -221,6 +217,9 @@ class RankingForm(WorkForm):
             "rationale": data.get("rationale", ""),
             "second_look": data["second_look"],
         }
+
+
+WorkForm = DemonstrationForm | RankingForm
 
 
 class SkipForm(forms.Form):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from django.contrib import messages
@@ -15,9 +16,10 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from annotation import chat_labels, chats, probe
 from annotation.failure_labels import prompts_like, suggested_prompts
 from annotation.failures import final_class
+from annotation.forms import make_of
 from annotation.forms_failures import FailureExampleForm
 from annotation.forms_probe import ChatDemonstrationForm, ChatForm, ConcludeForm, MessageForm, VoteForm
-from annotation.models import Chat, FailureClass, FailureExample, Prompt, Reply, Turn
+from annotation.models import Chat, FailureClass, Prompt, Reply, Turn
 from studio.access import ENGINEERS, EXPERTS, may, member_required
 from studio.models import Project, User
 from studio.web.numbers import whole_number
@@ -213,17 +215,21 @@ def _lines(events: Iterator[dict[str, Any]]) -> Iterator[bytes]:
 @require_POST
 @member_required(*EXPERTS)
 def stop_reply(request: HttpRequest, project: Project, reply_id: int) -> HttpResponse:
-    reply = _own_reply(request, project, reply_id)
-    chats.stop(reply)
-    return _show_turn(request, project, reply.turn_id)
+    return _act_on_reply(request, project, reply_id, chats.stop)
 
 
 @require_POST
 @member_required(*EXPERTS)
 def repeat_reply(request: HttpRequest, project: Project, reply_id: int) -> HttpResponse:
     """Wait for the model once more, after a failure or a cut."""
+    return _act_on_reply(request, project, reply_id, chats.try_again)
+
+
+def _act_on_reply(
+    request: HttpRequest, project: Project, reply_id: int, act: Callable[[Reply], object]
+) -> HttpResponse:
     reply = _own_reply(request, project, reply_id)
-    chats.try_again(reply)
+    act(reply)
     return _show_turn(request, project, reply.turn_id)
 
 
@@ -256,12 +262,7 @@ def demonstrate(request: HttpRequest, project: Project, reply_id: int) -> HttpRe
     """The content of a dialog: the reply to be edited into an ideal answer."""
     reply = _usable_reply(request, project, reply_id)
     form = ChatDemonstrationForm(request.POST or None, initial={"text": reply.text})
-    made = None
-    if request.method == "POST" and form.is_valid():
-        try:
-            made = chat_labels.demonstrate(reply, request.user, **form.cleaned_data)
-        except ValueError as error:
-            form.add_error(None, str(error))
+    made = make_of(form, partial(chat_labels.demonstrate, reply, request.user))
     context = {"project": project, "reply": reply, "form": form, "made": made}
     return render(request, "annotation/_chat_demonstration.html", context, status=422 if form.errors else 200)
 
@@ -274,12 +275,7 @@ def file_reply(request: HttpRequest, project: Project, reply_id: int) -> HttpRes
     work = reply.turn.chat.probe
     initial = {"failure_class": final_class(work.failure_class).pk} if work else {}
     form = FailureExampleForm(request.POST or None, project=project, initial=initial)
-    filed: FailureExample | None = None
-    if request.method == "POST" and form.is_valid():
-        try:
-            filed = chat_labels.file_reply(reply, request.user, **form.cleaned_data)
-        except ValueError as error:
-            form.add_error(None, str(error))
+    filed = make_of(form, partial(chat_labels.file_reply, reply, request.user))
     context = {
         "project": project, "completion": reply, "form": form, "filed": filed, "action": request.path,
         "turn": reply.turn_id, **(_probe_context(reply.turn.chat, request.user) if filed else {}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from django.contrib import messages
@@ -16,7 +17,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from annotation import failures
 from annotation.blindness import hides_models
 from annotation.failure_labels import comparison_from, demonstration_from, prompts_like, suggested_prompts
-from annotation.forms import PromptFilterForm
+from annotation.forms import PromptFilterForm, make_of
 from annotation.forms_failures import (
     EditFailureClassForm,
     FailureClassForm,
@@ -239,13 +240,7 @@ def file_answer(
     form = FailureExampleForm(
         request.POST or None, project=project, initial={"failure_class": request.GET.get("class", "")}
     )
-    filed = None
-    if request.method == "POST" and form.is_valid():
-        data = form.cleaned_data
-        try:
-            filed = failures.file_failure(project, completion, request.user, **data)
-        except ValueError as error:
-            form.add_error(None, str(error))
+    filed = make_of(form, partial(failures.file_failure, project, completion, request.user))
     if filed and not request.htmx:
         messages.success(request, "The example is filed.")
         if claim:

@@ -13,6 +13,7 @@ from annotation.prompts import import_prompts
 from annotation.tasks import add_demonstration_tasks, add_tasks, find_queue
 from studio.models import ApiToken, Project, User
 from studio.runs.models import Artifact
+from tests.annotation.judging import judge_all
 from tests.postgres import on_postgres, postgres_server  # noqa: F401  (fixtures)
 
 
@@ -82,3 +83,11 @@ def write_queue(project: Project, prompts: list[Prompt]) -> Queue:
     queue = find_queue(project, Kind.DEMONSTRATE)
     add_demonstration_tasks(queue, prompts[:4])
     return queue
+
+
+@pytest.fixture
+def disputed(rank_queue: Queue, annotator: User, sme: User) -> Queue:
+    """Four tasks on which the annotator and the SME say the opposite."""
+    judge_all(rank_queue, annotator, rationale="Shorter is *better*.")
+    judge_all(rank_queue, sme, best_first=False)
+    return rank_queue

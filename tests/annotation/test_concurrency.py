@@ -59,7 +59,7 @@ def drain(queue: Queue, user: User) -> int:
     return done
 
 
-def check_drained(queue: Queue, tasks: int, overlap: int, done: list[int]) -> None:
+def assert_drained(queue: Queue, tasks: int, overlap: int, done: list[int]) -> None:
     assert sum(done) == Comparison.objects.count() == tasks * overlap
     by_task = Counter(Comparison.objects.values_list("task", flat=True))
     assert len(by_task) == tasks and set(by_task.values()) == {overlap}
@@ -76,24 +76,24 @@ def test_sixteen_people_on_postgres(on_postgres):
     assert connection.vendor == "postgresql"
     queue, users = make_work(tasks=60, overlap=2, people=16)
     done = in_threads(lambda user: drain(queue, user), users)
-    check_drained(queue, 60, 2, done)
+    assert_drained(queue, 60, 2, done)
 
 
 @pytest.mark.django_db(transaction=True)
 def test_six_people_on_one_file():
     queue, users = make_work(tasks=40, overlap=2, people=6)
     done = in_threads(lambda user: drain(queue, user), users)
-    check_drained(queue, 40, 2, done)
+    assert_drained(queue, 40, 2, done)
 
 
-def one_slot_many_hands() -> None:
+def assert_one_of_many_hands_gets_the_slot() -> None:
     """Ten people reach for the one place of a task: one gets it."""
     queue, users = make_work(tasks=1, overlap=1, people=10)
     claims = [c for c in in_threads(lambda user: claim_next(queue, user), users) if c]
     assert len(claims) == 1 == Claim.objects.count()
 
 
-def one_answer_many_times() -> None:
+def assert_one_answer_sent_many_times_counts_once() -> None:
     """Eight copies of one submission at the same moment make one label, and each is answered with it."""
     queue, users = make_work(tasks=1, overlap=1, people=1)
     claim = claim_next(queue, users[0])
@@ -103,7 +103,7 @@ def one_answer_many_times() -> None:
     assert len(set(answers)) == 1 == Comparison.objects.count()
 
 
-def late_answers_and_new_claims() -> None:
+def assert_late_answers_and_new_claims_fit() -> None:
     """Six people hold expired claims on tasks with room for two; all submit while six others claim. No work is lost."""
     queue, users = make_work(tasks=6, overlap=2, people=12)
     late = [claim for user in users[:6] if (claim := claim_next(queue, user))]
@@ -124,16 +124,20 @@ def late_answers_and_new_claims() -> None:
     assert Comparison.objects.count() == 12 + surplus
 
 
-RACES = [one_slot_many_hands, one_answer_many_times, late_answers_and_new_claims]
+RACES = [
+    assert_one_of_many_hands_gets_the_slot,
+    assert_one_answer_sent_many_times_counts_once,
+    assert_late_answers_and_new_claims_fit,
+]
 
 
 @pytest.mark.postgres
-@pytest.mark.parametrize("race", RACES)
-def test_races_on_postgres(on_postgres, race):
-    race()
+@pytest.mark.parametrize("assert_race", RACES)
+def test_races_on_postgres(on_postgres, assert_race):
+    assert_race()
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("race", RACES)
-def test_races_on_one_file(race):
-    race()
+@pytest.mark.parametrize("assert_race", RACES)
+def test_races_on_one_file(assert_race):
+    assert_race()

@@ -166,4 +166,4 @@ class TestPages:
                 freeze_comparisons(project, engineer, name=f"{n}")
         client = client_for(annotator)
         with django_assert_max_num_queries(15):
-            client.get(OWN)
+            assert client.get(OWN).status_code == 200

@@ -266,7 +266,7 @@ def test_making_gold(rank_queue, write_queue, engineer, answers):
     make_gold(task, [[b], [a]], engineer)
 
 
-def many_meet_one_item() -> None:
+def assert_many_meet_one_item() -> None:
     """Twelve people reach for the one gold item at the same moment: each gets a place, none two, overlap is twelve."""
     queue, users = make_work(tasks=1, overlap=1, people=12)
     Queue.objects.update(gold_rate=1)
@@ -282,9 +282,9 @@ def many_meet_one_item() -> None:
 
 @pytest.mark.postgres
 def test_many_meet_one_item_on_postgres(on_postgres):
-    many_meet_one_item()
+    assert_many_meet_one_item()
 
 
 @pytest.mark.django_db(transaction=True)
 def test_many_meet_one_item_on_one_file():
-    many_meet_one_item()
+    assert_many_meet_one_item()

@@ -196,15 +196,15 @@ CHECKS = [assert_two_files_come_in_one_after_the_other, assert_prompts_added_by_
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("check", CHECKS)
-def test_side_by_side_on_one_file(check, monkeypatch):
+@pytest.mark.parametrize("assert_check", CHECKS)
+def test_side_by_side_on_one_file(assert_check, monkeypatch):
     small_batches(monkeypatch, 7)
-    check()
+    assert_check()
 
 
 @pytest.mark.postgres
-@pytest.mark.parametrize("check", CHECKS)
-def test_side_by_side_on_postgres(on_postgres, check, monkeypatch):
+@pytest.mark.parametrize("assert_check", CHECKS)
+def test_side_by_side_on_postgres(on_postgres, assert_check, monkeypatch):
     assert connection.vendor == "postgresql"
     small_batches(monkeypatch, 7)
-    check()
+    assert_check()

@@ -48,7 +48,7 @@ def test_rankings_that_are_refused(asked, given, sentence):
     ],
 )
 def test_rankings_that_are_taken(asked, given):
-    check_ranking(Instrument(**asked), **given)
+    assert check_ranking(Instrument(**asked), **given) is None
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from annotation.models import JournalEntry
 from studio.models import Membership, Project, Role, User
 
 
-def write_and_try_to_change(project, annotator) -> None:
+def assert_nothing_written_changes(project, annotator) -> None:
     entry = record(project, annotator, "submitted", person=annotator, reason="first")
     for change in (entry.save, entry.delete, JournalEntry.objects.all().delete):
         with pytest.raises(TypeError, match="only ever added to"):
@@ -25,7 +25,7 @@ def write_and_try_to_change(project, annotator) -> None:
 
 
 def test_no_entry_changes(project, annotator):
-    write_and_try_to_change(project, annotator)
+    assert_nothing_written_changes(project, annotator)
 
 
 @pytest.mark.postgres
@@ -34,6 +34,6 @@ def test_no_entry_changes_on_postgres(on_postgres):
     project = Project.objects.create(slug="crowd", name="Crowd")
     user = User.objects.create(username="person")
     Membership.objects.create(project=project, user=user, role=Role.ANNOTATOR)
-    write_and_try_to_change(project, user)
+    assert_nothing_written_changes(project, user)
     with pytest.raises(DatabaseError, match="only ever added to"), transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("DELETE FROM annotation_journalentry")

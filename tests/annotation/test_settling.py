@@ -6,7 +6,7 @@ import pytest
 from django.db import IntegrityError, transaction
 
 from annotation.gold_items import adjudicated_tasks, make_gold, unanimous_tasks
-from annotation.models import Comparison, JournalEntry, Kind, Queue, Task
+from annotation.models import Comparison, JournalEntry, Kind, Task
 from annotation.queue import claim_next
 from annotation.settling import (
     disagreement,
@@ -20,21 +20,7 @@ from annotation.settling import (
 from annotation.standing import MayNotWork
 from annotation.submit import submit_ranking
 from annotation.withdraw import withdraw
-
-
-def judge_all(queue, user, best_first=True, rationale="") -> None:
-    """Every task that this person gets, in the order of the models or in its reverse."""
-    while claim := claim_next(queue, user):
-        letters = sorted(claim.letters, key=claim.letters.get, reverse=not best_first)
-        submit_ranking(claim, [[letter] for letter in letters], rationale=rationale)
-
-
-@pytest.fixture
-def disputed(rank_queue, annotator, sme) -> Queue:
-    """Four tasks on which the annotator and the SME say the opposite."""
-    judge_all(rank_queue, annotator, rationale="Shorter is *better*.")
-    judge_all(rank_queue, sme, best_first=False)
-    return rank_queue
+from tests.annotation.judging import judge_all
 
 
 @pytest.mark.parametrize(

@@ -10,30 +10,18 @@ from annotation.models import Comparison, Gold, GoldResult, Queue, Standing, Tas
 from annotation.queue import claim_next
 from annotation.settling import judged_tasks, send_to_adjudication
 from annotation.submit import submit_ranking
+from tests.annotation.judging import judge_all
 
 URL = "/projects/helpdesk/quality/"
 
 
-def judge_all(queue, user, best_first=True) -> None:
-    while claim := claim_next(queue, user):
-        letters = sorted(claim.letters, key=claim.letters.get, reverse=not best_first)
-        submit_ranking(claim, [[letter] for letter in letters], rationale="Because.")
-
-
 @pytest.fixture
-def judged(rank_queue, annotator, sme) -> Queue:
-    judge_all(rank_queue, annotator)
-    judge_all(rank_queue, sme, best_first=False)
-    return rank_queue
-
-
-@pytest.fixture
-def item(judged, engineer) -> Gold:
+def item(disputed, engineer) -> Gold:
     """A gold item that the engineer failed."""
-    task = judged.tasks.first()
+    task = disputed.tasks.first()
     made = make_gold(task, [[c.pk] for c in task.completions.order_by("pk")], engineer, explanation="It **runs**.")
-    Queue.objects.filter(pk=judged.pk).update(gold_rate=1)
-    queue = Queue.objects.get(pk=judged.pk)
+    Queue.objects.filter(pk=disputed.pk).update(gold_rate=1)
+    queue = Queue.objects.get(pk=disputed.pk)
     claim = gold.next_gold(queue, engineer)
     letters = sorted(claim.letters, key=claim.letters.get, reverse=True)
     gold.after_submit(claim, submit_ranking(claim, [[letter] for letter in letters]))
@@ -135,16 +123,16 @@ class TestMe:
 
 
 class TestGold:
-    def test_list_and_candidates(self, client_for, engineer, item, judged, django_assert_max_num_queries):
+    def test_list_and_candidates(self, client_for, engineer, item, disputed, django_assert_max_num_queries):
         Queue.objects.update(calibration_items=3, pause_below=0.5)
         client = client_for(engineer)
         with django_assert_max_num_queries(15):
             seen = client.get(f"{URL}gold/").text
         assert item.task.prompt.text in seen and "Too few items" in seen and "pause below 50" in seen
-        assert client.get(f"{URL}gold/?queue={judged.pk}&page=7").status_code == 200
+        assert client.get(f"{URL}gold/?queue={disputed.pk}&page=7").status_code == 200
         assert "No gold item yet" in client.get(f"{URL}gold/?queue=99999").text
 
-    def test_an_item_that_most_fail_is_pointed_out(self, client_for, engineer, item, judged, sme, annotator, owner):
+    def test_an_item_that_most_fail_is_pointed_out(self, client_for, engineer, item, disputed, sme, annotator, owner):
         for user in (sme, annotator, owner):
             claim = item.task.claims.create(annotator=user, status="released", expires_at="2027-01-01T00:00Z")
             GoldResult.objects.create(gold=item, claim=claim, annotator=user, accuracy=0.2)
@@ -167,8 +155,8 @@ class TestNewGold:
         chosen = {f"place_{pk}": place for pk, place in zip(ids, places, strict=True)}
         return chosen | {"queue": task.queue_id, "explanation": "So.", "is_attention": "on"}
 
-    def test_makes_one(self, client_for, engineer, judged):
-        task = judged.tasks.first()
+    def test_makes_one(self, client_for, engineer, disputed):
+        task = disputed.tasks.first()
         assert "Place 3" in client_for(engineer).get(f"{URL}gold/of/{task.pk}/").text
         answer = client_for(engineer).post(f"{URL}gold/of/{task.pk}/", self.data(task, "2", "1", "x"))
         made = Gold.objects.get()
@@ -176,8 +164,8 @@ class TestNewGold:
         assert answer.url == f"{URL}gold/{made.pk}/" and made.tiers == [[b], [a]] and made.is_attention
         assert made.task_id != task.pk and Comparison.objects.filter(task=task).count() == 2
 
-    def test_bad_input(self, client_for, engineer, judged):
-        task = judged.tasks.first()
+    def test_bad_input(self, client_for, engineer, disputed):
+        task = disputed.tasks.first()
         for data, problem in (
             (self.data(task, "1", "1", "1"), "at least one answer above another"),
             (self.data(task, "9", "1", "x"), "Select a valid choice"),
@@ -188,8 +176,8 @@ class TestNewGold:
         assert client_for(engineer).get(f"{URL}gold/of/99999/").status_code == 404
         assert not Gold.objects.exists()
 
-    def test_wrong_role_and_method(self, client_for, sme, engineer, judged):
-        url = f"{URL}gold/of/{judged.tasks.first().pk}/"
+    def test_wrong_role_and_method(self, client_for, sme, engineer, disputed):
+        url = f"{URL}gold/of/{disputed.tasks.first().pk}/"
         assert client_for(sme).get(url).status_code == 403
         assert client_for(engineer).delete(url).status_code == 405
 
@@ -208,7 +196,7 @@ class TestRetire:
 class TestDisagreements:
     url = f"{URL}disagreements/"
 
-    def test_lists_and_sends(self, client_for, engineer, judged, project, django_assert_max_num_queries):
+    def test_lists_and_sends(self, client_for, engineer, disputed, project, django_assert_max_num_queries):
         client = client_for(engineer)
         with django_assert_max_num_queries(15):
             seen = client.get(self.url).text
@@ -220,7 +208,7 @@ class TestDisagreements:
         assert f'value="{first}"' not in client.get(self.url).text
         assert "Waits to be settled" in client.get(f"{self.url}?show=sent").text
 
-    def test_a_settled_one_is_marked(self, client_for, engineer, owner, judged, project):
+    def test_a_settled_one_is_marked(self, client_for, engineer, owner, disputed, project):
         (task,) = send_to_adjudication(project, judged_tasks(project)[:1], engineer)
         claim = claim_next(task.queue, owner)
         label = submit_ranking(claim, [["a"], ["b"], ["c"]])
@@ -229,7 +217,7 @@ class TestDisagreements:
         assert "Adjudicated" in client_for(engineer).get("/projects/helpdesk/comparisons/").text
         assert "Adjudicated" in client_for(engineer).get(f"/projects/helpdesk/comparisons/{label.pk}/").text
 
-    def test_bad_input(self, client_for, engineer, judged, project):
+    def test_bad_input(self, client_for, engineer, disputed, project):
         client = client_for(engineer)
         assert "Choose at least one task" in client.post(self.url, follow=True).text
         assert "no two judgements" in client.post(self.url, {"task": ["x", "99999"]}, follow=True).text
@@ -242,7 +230,7 @@ class TestDisagreements:
             judge_all(rank_queue, user)
         assert "Everybody agrees" in client_for(engineer).get(self.url).text
 
-    def test_wrong_role_and_method(self, client_for, engineer, sme, judged):
+    def test_wrong_role_and_method(self, client_for, engineer, sme, disputed):
         assert client_for(sme).get(self.url).status_code == 403
         assert client_for(sme).post(self.url).status_code == 403
         assert client_for(engineer).put(self.url).status_code == 405

@@ -12,17 +12,9 @@ from annotation.failures import add_class, add_example
 from annotation.models import Claim, Comparison, Completion, Demonstration, Draft, FailureExample
 from annotation.reviews import start_review
 from annotation.tasks import add_demonstration_tasks
+from tests.e2e.work_page import HOME, handed_in, open_task
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
-
-HOME = "/projects/helpdesk/annotate/"
-
-
-def open_task(page: Page, work, user) -> Claim:
-    claim = queue.claim_next(work, user)
-    assert claim is not None
-    page.goto(f"{HOME}work/{claim.pk}/")
-    return claim
 
 
 def saved(page: Page) -> None:
@@ -31,10 +23,6 @@ def saved(page: Page) -> None:
 
 def pick(page: Page, letter: str, place: str) -> None:
     page.locator(f"#answer-{letter}").get_by_role("radio", name=place, exact=True).first.check()
-
-
-def handed_in(page: Page) -> None:
-    page.get_by_text(re.compile("Saved")).first.wait_for()
 
 
 def test_ranking_from_start_to_finish_by_keyboard_alone(page_for, annotator, rank_queue):

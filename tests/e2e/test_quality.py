@@ -15,28 +15,15 @@ pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 URL = "/projects/helpdesk/"
 
 
-def judge_all(queue, user, best_first=True) -> None:
-    while claim := claim_next(queue, user):
-        letters = sorted(claim.letters, key=claim.letters.get, reverse=not best_first)
-        submit_ranking(claim, [[letter] for letter in letters], rationale="It **runs**.")
-
-
 @pytest.fixture
-def judged(rank_queue, annotator, sme) -> Queue:
-    judge_all(rank_queue, annotator)
-    judge_all(rank_queue, sme, best_first=False)
-    return rank_queue
-
-
-@pytest.fixture
-def item(judged, engineer):
-    task = judged.tasks.first()
+def item(disputed, engineer):
+    task = disputed.tasks.first()
     made = make_gold(task, [[c.pk] for c in task.completions.order_by("pk")], engineer, explanation="It **runs**.")
-    Queue.objects.filter(pk=judged.pk).update(gold_rate=1, gold_feedback=True, calibration_items=1)
+    Queue.objects.filter(pk=disputed.pk).update(gold_rate=1, gold_feedback=True, calibration_items=1)
     return made
 
 
-def test_a_disagreement_is_settled(page_for, judged, engineer, owner, assert_accessible):
+def test_a_disagreement_is_settled(page_for, disputed, engineer, owner, assert_accessible):
     page = page_for(engineer)
     page.goto(f"{URL}quality/disagreements/")
     assert_accessible(page)
