@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from django.db.models import Case, Count, Exists, IntegerField, OuterRef, Q, QuerySet, Subquery, Value, When
 
-from annotation.models import Claim, Queue, Skip, Slot
+from annotation.models import Claim, Gold, Queue, Skip, Slot
 from studio.models import Membership, User
 
 MANY = 1000  # counting ends here: MANY + 1 stands for "more than MANY"
@@ -31,7 +31,7 @@ class BoundedCount(Subquery):
 
 @dataclass(frozen=True)
 class Progress:
-    """Places of a queue by status, each counted to MANY + 1."""
+    """Places of a queue's work by status, each counted to MANY + 1."""
 
     free: int = 0
     claimed: int = 0
@@ -49,18 +49,24 @@ class Progress:
         return max(self.free, self.claimed, self.done, self.away) > MANY
 
 
+def _places_of_work() -> QuerySet[Slot]:
+    """Without those of gold items: these are made as people meet them, so they would move the end as much as the work
+    done, and tell people what they have just met."""
+    return Slot.objects.exclude(task__in=Gold.objects.order_by().values("task"))
+
+
 def progress(queue: Queue) -> dict[str, int]:
-    """Slots of the queue by status: free, claimed, done, withdrawn. Counts them all: not for pages about any queue."""
+    """Places of the queue's work by status. Counts them all: not for pages about any queue."""
     counts = dict.fromkeys(Slot.Status.values, 0)
-    counts.update(
-        Slot.objects.filter(queue=queue).order_by().values_list("status").annotate(n=Count("id"))  # type: ignore[arg-type]
-    )
+    found = _places_of_work().filter(queue=queue).order_by().values_list("status")
+    counts.update(found.annotate(n=Count("id")))  # type: ignore[arg-type]
     return counts
 
 
 def progress_of(queues: Iterable[Queue]) -> dict[int, Progress]:
-    """For each queue id its places by status, to the bound. One query of at most MANY + 1 index entries a number."""
-    slots = Slot.objects.filter(queue=OuterRef("pk")).order_by(*IN_LINE)
+    """For each queue id its work's places by status, to the bound. One query; a number reads MANY + 1 index entries,
+    and those of gold that lie among them."""
+    slots = _places_of_work().filter(queue=OuterRef("pk")).order_by(*IN_LINE)
     found = Queue.objects.filter(pk__in=[queue.pk for queue in queues]).order_by()
     counted = found.annotate(**{status: BoundedCount(slots.filter(status=status)) for status in Slot.Status.values})
     return {row.pop("pk"): Progress(**row) for row in counted.values("pk", *Slot.Status.values)}

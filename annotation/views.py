@@ -56,7 +56,7 @@ def _queues(project: Project, membership: Membership) -> list[dict[str, Any]]:
             "places": places[each.pk],
         }
         for each in found
-        if places[each.pk].total
+        if places[each.pk].total or each.pk in waiting
     ]
     return sorted(entries, key=lambda e: (not e["waiting"], not e["begun"], e["queue"].pk))
 

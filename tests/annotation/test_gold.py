@@ -11,6 +11,7 @@ from django.db.models import Count
 from annotation import gold
 from annotation.gold_items import make_gold, retire
 from annotation.models import Claim, Comparison, Gold, GoldResult, JournalEntry, Kind, Queue, Slot, Standing, Task
+from annotation.progress import progress, progress_of
 from annotation.queue import claim_next, release
 from annotation.standing import MayNotWork, check_may_work, set_standing, standing_of, worsen
 from annotation.submit import submit_ranking
@@ -264,6 +265,22 @@ def test_making_gold(rank_queue, write_queue, engineer, answers):
     with pytest.raises(ValueError, match="retired already"):
         retire(item, engineer)
     make_gold(task, [[b], [a]], engineer)
+
+
+def test_progress_is_of_real_work_alone(rank_queue, annotator, engineer, client_for):
+    task = rank_queue.tasks.first()
+    make_gold(task, [[c.pk] for c in task.completions.order_by("pk")], engineer)
+    real = progress(rank_queue)
+    assert (real["free"], real["done"]) == (8, 0)  # four tasks for two people each
+    set_rules(rank_queue, gold_rate=1)
+    claim = claim_next(rank_queue, annotator)
+    assert claim.task.gold
+    assert progress(rank_queue) == real == vars(progress_of([rank_queue])[rank_queue.pk])
+    judge(claim)
+    assert progress(rank_queue) == real == vars(progress_of([rank_queue])[rank_queue.pk])
+    assert "0 of 8" in client_for(annotator).get("/projects/helpdesk/annotate/").text
+    submit_ranking(claim_next(rank_queue, annotator), [["a", "b", "c"]])  # all gold is met: real work
+    assert progress(rank_queue) == real | {"free": 7, "done": 1} == vars(progress_of([rank_queue])[rank_queue.pk])
 
 
 def assert_many_meet_one_item() -> None:
