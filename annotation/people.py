@@ -1,7 +1,7 @@
 """Each person's work in figures: how much, how fast, how they agree with others and with gold, and their habits.
 
 Habits are read from the newest judgements only, and say so; imported labels, which were never shown on our screen,
-are left out of them.
+are left out of them. Who stands for an imported file alone is listed apart: nobody is behind such an account.
 """
 
 from __future__ import annotations
@@ -66,8 +66,18 @@ class Person:
 
 
 @dataclass(frozen=True)
+class Imported:
+    """An account that stands for those behind an imported file."""
+
+    user: User
+    standing: Standing
+    labels: int
+
+
+@dataclass(frozen=True)
 class Board:
     people: list[Person]
+    imported: list[Imported]
     everybody: Habits  # of the whole project
     hasty_below: float  # seconds
     window: int  # judgements that habits were read from
@@ -76,6 +86,8 @@ class Board:
 
 def board(project: Project) -> Board:
     """Everybody who belongs to the project or has judged in it, those with most labels first. About ten queries.
+
+    A vendor's people have claims, as those in Label Studio do, and stand among the others.
 
     Agreement is counted on the same newest rankings as habits are.
     """
@@ -89,6 +101,14 @@ def board(project: Project) -> Board:
     users = {m.user_id: m.user for m in members.values()}
     users |= User.objects.in_bulk([pk for pk in counts if pk not in users])
     standings = {s.user_id: s for s in project.standings.select_related("changed_by")}
+
+    def standing(user: User) -> Standing:
+        return standings.get(user.pk) or Standing(project=project, user=user)
+
+    files = [user for pk, user in users.items() if user.is_pseudonym and not _has_worked(counts[pk])]
+    imported = [Imported(user, standing(user), sum(counts[user.pk][name] for name in LABELS)) for user in files]
+    for user in files:
+        del users[user.pk]
     gold = _gold_accuracy(project, list(users))
     away = {pk for pk, s in standings.items() if s.status == s.Status.EXCLUDED or s.consent_withdrawn_at}
     agreement = _agreement([row for row in rows if row.annotator not in away])
@@ -96,7 +116,7 @@ def board(project: Project) -> Board:
         Person(
             user=user,
             membership=members.get(pk),
-            standing=standings.get(pk) or Standing(project=project, user=user),
+            standing=standing(user),
             agreement=agreement.get(pk),
             gold=gold.get(pk),
             habits=habits(of_person[pk], lengths, hasty_below),
@@ -104,8 +124,9 @@ def board(project: Project) -> Board:
         )
         for pk, user in users.items()
     ]
-    people.sort(key=lambda p: (-p.labels, p.user.username))
-    return Board(people, everybody, hasty_below, len(rows), len(rows) >= WINDOW)
+    for shown in (people, imported):
+        shown.sort(key=lambda each: (-each.labels, each.user.username))
+    return Board(people, imported, everybody, hasty_below, len(rows), len(rows) >= WINDOW)
 
 
 LABELS = {"comparisons": Comparison, "demonstrations": Demonstration}
@@ -124,9 +145,14 @@ def _counts(project: Project) -> dict[int, dict[str, int]]:
             counts[row["annotator"]]["week"] += row["week"]
     ended = Claim.objects.filter(task__queue__project=project).order_by().values("annotator")
     for row in ended.annotate(skips=Count("pk", filter=SKIPPED), handed_in=Count("pk", filter=HANDED_IN)):
-        if row["annotator"] in counts or row["skips"] or row["handed_in"]:  # not: a vendor's, still to be decided
+        if row["annotator"] in counts or _has_worked(row):  # not: a vendor's, still to be decided
             counts[row["annotator"]] |= {"skips": row["skips"], "handed_in": row["handed_in"]}
     return dict(counts)
+
+
+def _has_worked(counts: dict[str, int]) -> bool:
+    """Whether any claim of this person ended."""
+    return bool(counts["handed_in"] or counts["skips"])
 
 
 def _this_week() -> Q:

@@ -35,6 +35,7 @@ ACTIONS = (  # standing, button, what follows from it
     (Standing.Status.ACTIVE, "Reactivate", "They work as before; thresholds count only what follows."),
 )  # fmt: skip
 GOLD_SHOWN = 30
+IMPORTED_SHOWN = 20  # accounts of imported files, of which a tree of thousands of people makes thousands
 CHART = 480  # units of a bar chart's width
 
 
@@ -48,6 +49,8 @@ def people(request: HttpRequest, project: Project) -> HttpResponse:
         "board": found,
         "rows": rows,
         "everybody": habit_rows(found.everybody, None),
+        "imported": found.imported[:IMPORTED_SHOWN],
+        "imported_labels": sum(each.labels for each in found.imported),
         "trials": trials(project),
     }
     return render(request, "annotation/quality.html", context)

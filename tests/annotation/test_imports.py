@@ -13,6 +13,7 @@ from annotation.exports.labels import _Names, comparison_rows
 from annotation.imports import batches, stage, undo
 from annotation.imports.batches import AlreadyImported
 from annotation.models import Comparison, Completion, Demonstration, ImportBatch, JournalEntry, Prompt
+from annotation.people import board
 from annotation.prompts import import_prompts
 from annotation.submit import submit_ranking
 from studio.models import Project, User
@@ -71,6 +72,25 @@ class TestBringingIn:
             "Thought.",
         )
         assert [p.tags for p in Prompt.objects.all()] == [["new"], ["new"]]
+
+    def test_accounts_of_files_are_listed_apart_from_people(self, project, engineer, rank_queue, sme, client_for, call):
+        lines = [pair(n, annotator=name) for n, name in enumerate(("w1", "w1", "w2"))]
+        bring_in(project, engineer, *lines, {"prompt": "Write?", "completion": "So.", "annotator": "w2"})
+        bring_in(project, engineer, pair(4, annotator="w1"), name="other.jsonl")
+        submit_ranking(queue.claim_next(rank_queue, sme), [["b"], ["a"], ["c"]])
+        found = board(project)
+        assert {person.user for person in found.people} == {sme, engineer}
+        assert {each.user.display_name: each.labels for each in found.imported} == {
+            "w1 (pairs.jsonl)": 2, "w2 (pairs.jsonl)": 2, "w1 (other.jsonl)": 1,
+        }  # fmt: skip
+        assert found.imported[-1].labels == 1  # those with most labels first
+        assert found.everybody.rankings == 1
+        seen = client_for(engineer).get("/projects/helpdesk/quality/").text
+        table, apart = seen.split("Imported labels")
+        assert "pairs.jsonl" not in table
+        assert "5 labels of 3 accounts" in apart and "w1 (other.jsonl)" in apart
+        told = call(engineer, "GET", "/projects/helpdesk/people").json()
+        assert (len(told["people"]), told["imported_accounts"], told["imported_labels"]) == (2, 3, 5)
 
     def test_nothing_shows_before_the_flip_and_everything_after(self, project, engineer, monkeypatch):
         small_batches(monkeypatch)

@@ -19,6 +19,7 @@ from annotation.models import (
     Task,
     VendorBatch,
 )
+from annotation.people import board
 from annotation.progress import progress
 from annotation.queue import claim_next
 from annotation.return_report import Judged, report_on
@@ -221,6 +222,8 @@ class TestDeciding:
         first = made.first()
         assert [first.completions.get(pk=tier[0]).text[-2] for tier in first.tiers] == ["0", "1", "2"]
         assert (first.claim.status, first.claim.slot.status) == ("submitted", "done")
+        assert made.first().annotator in [person.user for person in board(rank_queue.project).people]
+        assert board(rank_queue.project).imported == []
         assert progress(rank_queue)["away"] == 0 and progress(rank_queue)["done"] == 2  # the gold item's is no work
         # Reversed: way 0, the best, comes last, so none of the gold's two pairs is right.
         assert [r.accuracy for r in GoldResult.objects.all()] == [0.0]

@@ -85,6 +85,8 @@ COUNTS = ("comparisons", "demonstrations", "week", "skips", "handed_in")
 
 class PeopleOut(Schema):
     people: list[PersonOut]
+    imported_accounts: int = Field(..., description="Accounts that stand for imported files; not among `people`.")
+    imported_labels: int
     everybody: HabitsOut = Field(..., description="Of the whole project.")
     hasty_below: float
     judgements: int = Field(..., description="From how many of the newest judgements habits and agreement are read.")
@@ -94,6 +96,8 @@ class PeopleOut(Schema):
     def of(cls, board: Board) -> PeopleOut:
         return cls(
             people=[PersonOut.of(person) for person in board.people],
+            imported_accounts=len(board.imported),
+            imported_labels=sum(each.labels for each in board.imported),
             everybody=HabitsOut.of(board.everybody),
             hasty_below=board.hasty_below,
             judgements=board.window,
