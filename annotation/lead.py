@@ -117,6 +117,8 @@ def assign(task: Task, person: User | None, by: User) -> None:
         _members(task.queue.project, [person])
         if task.claims.filter(annotator=person, status__in=[Claim.Status.LIVE, Claim.Status.SUBMITTED]).exists():
             raise ValueError(f"{person.display_name} works on this task or has judged it already.")
+        if is_about(task, person):
+            raise ValueError(f"This task is about a judgement of {person.display_name}: choose somebody else.")
     free = Slot.objects.filter(task=task, status=Slot.Status.FREE)
     free.exclude(assignee=None).update(assignee=None, skill=task.skill)
     if person is not None:
@@ -128,13 +130,21 @@ def assign(task: Task, person: User | None, by: User) -> None:
     record(task.queue.project_id, by, "assigned", task, person=person)
 
 
+def is_about(task: Task, person: User) -> bool:
+    """Whether the task settles or doubts what this person has judged: the queue never gives it to them."""
+    judged = Claim.objects.filter(annotator=person, status=Claim.Status.SUBMITTED)
+    doubted = task.repeats.filter(reward_model__isnull=False, comparison__annotator=person)
+    return (task.adjudicates_id is not None and judged.filter(task=task.adjudicates_id).exists()) or doubted.exists()
+
+
 @transaction.atomic
 def put_back(task: Task, by: User) -> None:
     """A task that was set aside as not usable is work again. Raises ValueError when it is not set aside."""
     _lock(task)
     if Task.objects.filter(pk=task.pk, status=Task.Status.HELD).update(status=Task.Status.OPEN) != 1:
         raise ValueError("This task is not set aside any more.")
-    Slot.objects.filter(task=task, status=Slot.Status.WITHDRAWN).update(status=Slot.Status.FREE)
+    withdrawn = Slot.objects.filter(task=task, status=Slot.Status.WITHDRAWN)
+    withdrawn.filter(task__gold=None).update(status=Slot.Status.FREE)  # no place of a gold item is open to all
     task.status = Task.Status.OPEN
     record(task.queue.project_id, by, "put back", task)
 

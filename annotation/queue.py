@@ -322,8 +322,9 @@ def release(claim: Claim, *, reason: str = "", skip: str = "") -> bool:
         released = _give_up(Claim.objects.filter(pk=claim.pk), claim.pk, **changes)
         if released and skip == Skip.UNUSABLE:
             _hold(claim, reason)
-        elif released and skip:  # what was kept for somebody who does not want it is for all
-            Slot.objects.filter(task=claim.task_id, assignee=claim.annotator_id).update(assignee=None)
+        elif released and skip:  # what was kept for somebody who does not want it is for all who may
+            kept = Slot.objects.filter(task=claim.task_id, assignee=claim.annotator_id)
+            kept.update(assignee=None, skill=claim.task.skill)
     return bool(released)
 
 

@@ -286,7 +286,8 @@ def _finish_claim(claim: Claim, key: str, digest: str) -> bool:
     }  # fmt: skip
     facts = changes | {"claim": claim.pk}
     if statements.change(_FINISH, facts) == 1:
-        assert statements.change(_DONE, facts) == 1, f"live claim {claim.pk} held no slot"
+        done = statements.change(_DONE, facts)
+        assert done == 1, f"live claim {claim.pk} held no slot"
         return False
     _give_up_later_claim(claim)
     mine = Claim.objects.filter(pk=claim.pk)

@@ -19,7 +19,7 @@ from django.db import connection
 from django.db.backends.utils import CursorWrapper
 from django.db.models import Field, Model
 
-LARGEST = 2**63 - 1  # of the whole numbers that a database holds; beyond, a queryset finds nothing, and these fail
+LARGEST = 2**63 - 1  # of the whole numbers that a database holds
 
 
 class Part:
@@ -75,6 +75,11 @@ def change(sql: str, facts: Mapping[str, Any]) -> int:
     with _cursor() as cursor:
         cursor.execute(sql, _adapted(facts))
         return cursor.rowcount
+
+
+def key(number: int) -> int:
+    """The number as an id to look for; 0, which no row has, for one that no database holds and a statement fails at."""
+    return number if 0 < number <= LARGEST else 0
 
 
 def insert(instance: Model) -> None:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from ninja import NinjaAPI
-from ninja.errors import Throttled
+from ninja.errors import HttpError, Throttled
 
 from annotation import submit
 from annotation.api import (
@@ -35,6 +35,7 @@ from annotation.api import (
     work,
 )
 from annotation.api.auth import READ
+from annotation.api.bodies import StrictJson
 from annotation.api.throttle import PerPerson
 from annotation.standing import MayNotWork
 
@@ -46,6 +47,7 @@ api = NinjaAPI(
     docs_url=None,  # its page needs inline styles, which our content security policy refuses
     auth=READ,
     throttle=PerPerson(),
+    parser=StrictJson(),
 )
 ROOMS = (
     projects, instrument, queues, work, labels, failures, probes, exchange, vendors, label_studio, quality, gold,
@@ -59,6 +61,19 @@ for part in ROOMS:
 def bad_input(request: HttpRequest, error: ValueError) -> HttpResponse:
     status = 409 if isinstance(error, submit.AlreadySubmitted) else 422
     return api.create_response(request, {"detail": str(error)}, status=status)
+
+
+@api.exception_handler(HttpError)
+def refused_early(request: HttpRequest, error: HttpError) -> HttpResponse:
+    """Before an operation is reached; 400 is a body that is not JSON, to us bad input like any other."""
+    if error.status_code == 400 and error.__cause__ is not None:
+        return api.create_response(request, {"detail": f"The body is not JSON: {error.__cause__}"}, status=422)
+    return api.create_response(request, {"detail": str(error)}, status=error.status_code)
+
+
+@api.exception_handler(Http404)
+def not_found(request: HttpRequest, error: Http404) -> HttpResponse:
+    return api.create_response(request, {"detail": str(error)}, status=404)
 
 
 @api.exception_handler(MayNotWork)

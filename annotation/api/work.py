@@ -139,7 +139,7 @@ def _out(found: Claim) -> ClaimOut:
 
 
 def find_queue(request: HttpRequest, queue_id: int) -> Queue:
-    facts = {"queue": min(queue_id, statements.LARGEST), "user": request.user.pk}
+    facts = {"queue": statements.key(queue_id), "user": request.user.pk}
     row = statements.first(_FIND_QUEUE, facts, _QUEUE, _PROJECT)
     if row is None:
         raise Http404("There is no such queue, or you are not a member of its project.")
@@ -149,7 +149,7 @@ def find_queue(request: HttpRequest, queue_id: int) -> Queue:
 
 def find_claim(request: HttpRequest, claim_id: int) -> Claim:
     """The caller's own claim in a project that they are still a member of, with all that an answer to it asks for."""
-    facts = {"claim": min(claim_id, statements.LARGEST), "user": request.user.pk}
+    facts = {"claim": statements.key(claim_id), "user": request.user.pk}
     row = statements.first(_FIND_CLAIM, facts, *_CLAIMED)
     if row is None:
         raise Http404("There is no such claim of yours.")

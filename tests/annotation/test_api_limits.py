@@ -10,6 +10,7 @@ from django.test import Client
 from django.utils import timezone
 from redis.exceptions import ConnectionError as RedisUnreachable
 
+from annotation.queue import claim_next
 from studio.models import ApiToken
 from tests.workers import private_redis
 
@@ -59,3 +60,31 @@ def test_work_goes_on_without_the_cache(on_redis, annotator, project):
     with pytest.raises(RedisUnreachable):
         cache.get("nothing listens here")
     assert get_projects(ApiToken.issue(annotator, "x")[1]).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        ('{"content": {"a": NaN}}', "NaN is no number"),
+        ('{"content": {"a": -Infinity}}', "-Infinity is no number"),
+        ('{"content": {"a": 1e999}}', "1e999 is larger"),
+        ('{"content": {"a": "half \\ud800"}}', "half of a surrogate pair"),
+        ('{"content": {"a": "half \\ud800"', "delimiter"),
+    ],
+)
+def test_a_body_that_no_database_keeps_is_refused(body, why, annotator, write_queue):
+    headers = {"Authorization": f"Bearer {ApiToken.issue(annotator, 'test')[1]}"}
+    path = f"/api/v1/claims/{claim_next(write_queue, annotator).pk}/draft"
+    answer = Client().put(path, body, content_type="application/json", headers=headers)
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith("The body is not JSON: ") and why in answer.json()["detail"]
+    whole = '{"content": {"a": "\\ud83d\\ude00", "b": 1.5}}'
+    assert Client().put(path, whole, content_type="application/json", headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize("number", [-(2**70), -1, 0, 2**63, 2**70])
+def test_ids_of_nothing_are_not_found_and_said_to_be(number, call, annotator, engineer):
+    claim = call(annotator, "GET", f"/claims/{number}")
+    assert (claim.status_code, claim.json()) == (404, {"detail": "There is no such claim of yours."})
+    queue = call(engineer, "GET", f"/queues/{number}")
+    assert queue.status_code == 404 and queue.json()["detail"].startswith("There is no such queue")

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from annotation import effects, scoring
+from annotation import effects, lead, scoring
 from annotation.datasets import freeze_comparisons
 from annotation.models import Comparison, Completion, DatasetItem, JournalEntry, Repeat, RewardScore, Standing, Task
 from annotation.queue import claim_next
@@ -157,6 +157,8 @@ class TestAskAgain:
         comparison = compare(annotator, answers[2], "c>b>a")
         (task,) = effects.ask_again(trained, [comparison.pk], engineer)
         assert claim_next(task.queue, annotator) is None
+        with pytest.raises(ValueError, match="about a judgement of annotator"):
+            lead.assign(task, annotator, engineer)
         assert claim_next(task.queue, sme).task == task
 
     def test_what_was_trained_on_is_not_asked(self, trained, held_prompt, answers, engineer):

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 from django.db.models import Count
 
-from annotation import gold
+from annotation import gold, lead
 from annotation.gold_items import make_gold, retire
 from annotation.models import Claim, Comparison, Gold, GoldResult, JournalEntry, Kind, Queue, Slot, Standing, Task
 from annotation.progress import progress, progress_of
@@ -68,6 +68,18 @@ def test_each_meets_each_item_once_and_the_overlap_grows(gold_queue, annotator, 
     for task in Task.objects.filter(gold__isnull=False).annotate(claims_n=Count("claims")):
         assert task.overlap == task.slots.count() == task.claims_n == 2
     assert set(GoldResult.objects.values_list("accuracy", flat=True)) == {1.0}
+
+
+def test_a_gold_item_that_was_set_aside_is_put_back_as_gold(gold_queue, annotator, sme, engineer):
+    set_rules(gold_queue, gold_rate=1)
+    claim = gold.next_gold(gold_queue, annotator)
+    release(claim, skip="unusable", reason="Both are empty")
+    lead.put_back(claim.task, engineer)
+    set_rules(gold_queue, gold_rate=0)
+    assert claim_next(gold_queue, sme) is None  # not as if it were real work
+    assert gold.next_gold(gold_queue, sme) is None
+    set_rules(gold_queue, gold_rate=1)
+    assert gold.next_gold(gold_queue, sme) is not None
 
 
 def test_nobody_meets_the_prompt_they_judged_in_earnest(project, prompts, answers, engineer, annotator, rank_queue):

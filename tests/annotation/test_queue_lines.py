@@ -67,6 +67,15 @@ def test_what_is_kept_for_others_is_not_given(project, prompts, annotator, sme):
     assert claim_next(queue, annotator).task == task
 
 
+def test_what_somebody_leaves_to_others_asks_for_its_skill_again(project, prompts, annotator, sme, engineer):
+    queue = find_queue(project, Kind.DEMONSTRATE)
+    (task,) = add_demonstration_tasks(queue, prompts[:1], assignee=sme, skill="typing")
+    release(claim_next(queue, sme), skip=Skip.OTHERS)
+    assert claim_next(queue, annotator) is None
+    teach(project, engineer, "typing")
+    assert claim_next(queue, engineer).task == task
+
+
 def test_what_was_put_off_comes_when_nothing_else_is_left(write_queue, annotator):
     first = claim_next(write_queue, annotator)
     release(first, skip=Skip.LATER)

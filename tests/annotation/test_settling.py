@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from django.db import IntegrityError, transaction
 
+from annotation import lead
 from annotation.gold_items import adjudicated_tasks, make_gold, unanimous_tasks
 from annotation.models import Comparison, JournalEntry, Kind, Task
 from annotation.queue import claim_next
@@ -78,6 +79,15 @@ def test_an_sme_who_did_not_judge_settles_it(disputed, project, engineer, sme, a
     assert dispute.settled == settled and len(dispute.judgements) == 2
     assert Comparison.objects.filter(task=original, withdrawn_at=None).count() == 2  # the originals stay
     assert original in judged_tasks(project) and task.pk not in judged_tasks(project)
+
+
+def test_nothing_is_kept_for_somebody_whose_own_judgement_it_is_about(disputed, project, engineer, sme):
+    original = measure(judged_tasks(project))[0].task
+    (task,) = send_to_adjudication(project, [original], engineer)
+    with pytest.raises(ValueError, match="about a judgement of sme"):
+        lead.assign(task, sme, engineer)
+    lead.assign(task, engineer, engineer)
+    assert claim_next(task.queue, engineer).task == task
 
 
 def test_a_task_is_settled_once(disputed, project, engineer):

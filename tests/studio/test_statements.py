@@ -44,7 +44,10 @@ def compare(user: User) -> None:
     assert stored.revoked_at == now
     with pytest.raises(IntegrityError), transaction.atomic():
         statements.insert(ApiToken(user=user, name="twin", digest="new"))
-    assert statements.first("SELECT 1 FROM studio_user WHERE id = %(id)s", {"id": statements.LARGEST}) is None
+    for number in (-(2**70), -1, 0, statements.LARGEST, 2**70):
+        wanted = {"id": statements.key(number)}
+        assert statements.first("SELECT 1 FROM studio_user WHERE id = %(id)s", wanted) is None
+    assert statements.key(user.pk) == user.pk
 
 
 @pytest.mark.django_db
