@@ -140,21 +140,35 @@ def usable(labels: QuerySet[Any], chosen: QuerySet[Any] | None = None) -> QueryS
     """Those of `labels` (and of `chosen`, where given) that may train."""
     if chosen is not None:
         labels = labels.filter(pk__in=chosen.order_by().values("pk"))
-    labels = _standing(labels)
+    return _trainable(labels).exclude(Exists(_makers(GONE)))
+
+
+def without_consent(labels: QuerySet[Any]) -> QuerySet[Any]:
+    """Those of `labels` that would train, had their makers not taken their consent back."""
+    return _trainable(labels).filter(Exists(_makers(CONSENT_GONE)))
+
+
+CONSENT_GONE = Q(consent_withdrawn_at__isnull=False)
+GONE = Q(status=Standing.Status.EXCLUDED) | CONSENT_GONE
+
+
+def _makers(condition: Q) -> QuerySet[Standing]:
+    """How the maker of each label stands in its project, where the condition holds."""
+    return Standing.objects.filter(condition, project=OuterRef("prompt__project"), user=OuterRef("annotator"))
+
+
+def _trainable(labels: QuerySet[Any]) -> QuerySet[Any]:
+    """What trains, whoever made it: no gold, and nothing that a standing adjudication has settled."""
+    labels = _counted(labels)
     if labels.model is Comparison:
-        settled = _standing(Comparison.objects.filter(task__adjudicates=OuterRef("task")))
+        settled = _counted(Comparison.objects.filter(task__adjudicates=OuterRef("task"))).exclude(Exists(_makers(GONE)))
         labels = labels.filter(~Exists(settled), task__gold=None)
     return labels
 
 
-def _standing(labels: QuerySet[Any]) -> QuerySet[Any]:
-    """Not withdrawn, counted, of a training prompt, by somebody whose labels count."""
-    away = Standing.objects.filter(
-        Q(status=Standing.Status.EXCLUDED) | Q(consent_withdrawn_at__isnull=False),
-        project=OuterRef("prompt__project"),
-        user=OuterRef("annotator"),
-    )
-    return labels.filter(~Exists(away), withdrawn_at=None, surplus=False, prompt__split=Split.TRAIN)
+def _counted(labels: QuerySet[Any]) -> QuerySet[Any]:
+    """Not withdrawn, no surplus, of a training prompt."""
+    return labels.filter(withdrawn_at=None, surplus=False, prompt__split=Split.TRAIN)
 
 
 class _Labels:

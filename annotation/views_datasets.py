@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from annotation import datasets as freezing
 from annotation.forms_datasets import FreezeForm
-from annotation.models import Comparison, DatasetItem, Demonstration, Split
+from annotation.models import Comparison, DatasetItem, Demonstration, Split, Standing
 from studio.access import ENGINEERS, member_required
 from studio.models import Project, User
 from studio.runs.models import Artifact
@@ -27,7 +27,7 @@ def datasets(request: HttpRequest, project: Project) -> HttpResponse:
     frozen = Exists(DatasetItem.objects.filter(artifact=OuterRef("pk")))
     found = Artifact.objects.filter(frozen, project=project, kind=Artifact.Kind.DATASET).select_related("created_by")
     page = Paginator(found.order_by("-id"), PAGE).get_page(request.GET.get("page"))
-    counts = _label_counts([artifact.pk for artifact in page])
+    counts = _label_counts(project, [artifact.pk for artifact in page])
     rows = [
         {"artifact": artifact, "rows": sum(artifact.metadata["counts"].values()), **counts[artifact.pk]}
         for artifact in page
@@ -35,12 +35,17 @@ def datasets(request: HttpRequest, project: Project) -> HttpResponse:
     return render(request, "annotation/datasets.html", {"project": project, "page": page, "rows": rows})
 
 
-def _label_counts(ids: list[int]) -> dict[int, dict[str, int]]:
-    """For each artifact how many labels it came from, and how many of them were withdrawn since; one query."""
+def _label_counts(project: Project, ids: list[int]) -> dict[int, dict[str, int]]:
+    """For each artifact how many labels it came from, how many of them were withdrawn since, and of how many others
+    the maker took their consent back; one query."""
     gone = Q(demonstration__withdrawn_at__isnull=False) | Q(comparison__withdrawn_at__isnull=False)
+    away = Standing.objects.filter(freezing.CONSENT_GONE, project=project).order_by().values("user")
+    theirs = ~gone & (Q(demonstration__annotator__in=away) | Q(comparison__annotator__in=away))
     counted = DatasetItem.objects.filter(artifact__in=ids).order_by().values("artifact").annotate(
         labels=Count("demonstration", distinct=True) + Count("comparison", distinct=True),
         withdrawn=Count("demonstration", filter=gone, distinct=True) + Count("comparison", filter=gone, distinct=True),
+        without_consent=Count("demonstration", filter=theirs, distinct=True)
+        + Count("comparison", filter=theirs, distinct=True),
     )  # fmt: skip
     return {row.pop("artifact"): row for row in counted}
 
@@ -79,6 +84,8 @@ def _available(project: Project) -> dict[str, int]:
     return {
         "demonstrations": freezing.usable(demonstrations).count(),
         "comparisons": freezing.usable(comparisons).count(),
+        "no_consent_demonstrations": freezing.without_consent(demonstrations).count(),
+        "no_consent_comparisons": freezing.without_consent(comparisons).count(),
         "prompts": prompts["all"],
         "held_out": prompts["held_out"],
     }

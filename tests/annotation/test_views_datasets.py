@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
 from annotation import queue, submit
-from annotation.datasets import freeze_demonstrations
+from annotation.consent import give_again, take_back
+from annotation.datasets import freeze_comparisons, freeze_demonstrations
 from annotation.withdraw import withdraw
 from studio.runs.models import Artifact
 
@@ -27,7 +29,29 @@ class TestList:
         seen = client_for(engineer).get(URL).text
         assert "Spring" in seen
         assert '<td class="num" data-label="Labels">4</td>' in seen
-        assert "3 labels of this dataset" in seen
+        assert "3 withdrawn</span>" in seen
+        assert "without consent" not in seen
+
+    def test_counts_labels_whose_makers_took_their_consent_back(
+        self, client_for, engineer, project, demonstrations, rank_queue, annotator, sme
+    ):
+        freeze_demonstrations(project, engineer)
+        for person in (annotator, sme):
+            submit.submit_ranking(queue.claim_next(rank_queue, person), [["a"], ["b"], ["c"]])
+        freeze_comparisons(project, engineer)
+        withdraw(demonstrations[0], engineer, "Wrong")  # counted as withdrawn, and not once more
+        take_back(project, annotator, annotator)
+        seen = client_for(engineer).get(URL).text
+        assert re.findall(r"(\d+) (withdrawn|without consent)</span>", seen) == [
+            ("1", "without consent"), ("1", "withdrawn"), ("3", "without consent"),
+        ]  # fmt: skip
+        now = client_for(engineer).get(f"{URL}freeze/").text
+        left_out = "can be frozen now; {} left out, their makers took consent back"
+        assert f'<dt>demonstrations</dt><dd>0</dd><dd class="note">{left_out.format(3)}</dd>' in now
+        assert f'<dt>comparisons</dt><dd>1</dd><dd class="note">{left_out.format(1)}</dd>' in now
+        give_again(project, annotator, annotator)
+        assert "without consent" not in client_for(engineer).get(URL).text
+        assert "took consent back" not in client_for(engineer).get(f"{URL}freeze/").text
 
     def test_uploads_are_elsewhere(self, client_for, engineer, project, make_artifact):
         make_artifact("dataset", "Uploaded")

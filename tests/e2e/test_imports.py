@@ -154,3 +154,6 @@ def test_the_pages_are_accessible(page_for, engineer, project, assert_accessible
     for path in ("", "imports/new/", *(f"imports/{batch.pk}/" for batch in (shown, failed, preview))):
         page.goto(LIST + path)
         assert_accessible(page)
+    page.goto("/projects/helpdesk/quality/")  # which lists the accounts of files apart
+    expect(page.get_by_role("heading", name="Imported labels")).to_be_visible()
+    assert_accessible(page)
