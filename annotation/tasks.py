@@ -111,6 +111,8 @@ def _check_work(queue: Queue, prompt: Prompt, completions: Sequence[Completion])
         return
     if not 2 <= len(completions) <= LETTERS:
         raise ValueError(f"A ranking needs 2 to {LETTERS} completions; prompt {prompt.pk} has {len(completions)}.")
+    if len({c.pk for c in completions}) < len(completions):
+        raise ValueError(f"A ranking shows an answer once; prompt {prompt.pk} has one of them twice.")
     if any(c.prompt_id != prompt.pk for c in completions):
         raise ValueError("A ranking compares completions of one prompt only.")
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 
-from django.core.exceptions import PermissionDenied
+from django.conf import settings
+from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.http import Http404, HttpRequest, HttpResponse
 from ninja import NinjaAPI
 from ninja.errors import HttpError, Throttled
@@ -69,6 +70,13 @@ def refused_early(request: HttpRequest, error: HttpError) -> HttpResponse:
     if error.status_code == 400 and error.__cause__ is not None:
         return api.create_response(request, {"detail": f"The body is not JSON: {error.__cause__}"}, status=422)
     return api.create_response(request, {"detail": str(error)}, status=error.status_code)
+
+
+@api.exception_handler(RequestDataTooBig)
+def too_large(request: HttpRequest, error: RequestDataTooBig) -> HttpResponse:
+    most = f"{settings.DATA_UPLOAD_MAX_MEMORY_SIZE:,}"
+    detail = f"The body is larger than {most} bytes: send less at a time, or a file where one is taken."
+    return api.create_response(request, {"detail": detail}, status=422)
 
 
 @api.exception_handler(Http404)

@@ -4,6 +4,7 @@ from django.test import Client
 
 from annotation.models import Comparison, FailureClass, FailureExample, Prompt
 from annotation.queue import claim_next
+from annotation.submit import submit_demonstration
 from studio.models import ApiToken
 
 API = "/api/v1"
@@ -171,9 +172,18 @@ def test_failure_examples_by_claim_and_by_completion(call, sme, annotator, outsi
     assert call(sme, "POST", path, {"completion": answers[5][0].pk, "correction": "Right."}).status_code == 201
     assert call(sme, "POST", path, {"completion": answers[5][0].pk, "correction": " "}).status_code == 422
     assert call(sme, "POST", path, {"completion": 999999, "correction": "Right."}).status_code == 404
+    assert call(sme, "POST", path, {"completion": answers[5][1].pk, "correction": "x" * 100_001}).status_code == 422
     assert call(annotator, "POST", path, example).status_code == 403
     assert call(outsider, "POST", path, example).status_code == 404
     assert call(annotator, "GET", "/projects/helpdesk/failure-classes").json()[0]["examples"] == 2
+
+
+def test_what_a_person_wrote_is_no_failure_of_a_model(call, sme, annotator, write_queue):
+    """Filed by its id, an example would show others' demonstrations to whoever counts ids."""
+    written = submit_demonstration(claim_next(write_queue, annotator), "Use reversed().").completion
+    made = call(sme, "POST", "/projects/helpdesk/failure-classes", {"name": "Too short"}).json()
+    body = {"completion": written.pk, "correction": "Longer."}
+    assert call(sme, "POST", f"/failure-classes/{made['id']}/examples", body).status_code == 404
 
 
 def test_failure_class_refusals(call, sme, annotator, outsider):

@@ -88,3 +88,12 @@ def test_ids_of_nothing_are_not_found_and_said_to_be(number, call, annotator, en
     assert (claim.status_code, claim.json()) == (404, {"detail": "There is no such claim of yours."})
     queue = call(engineer, "GET", f"/queues/{number}")
     assert queue.status_code == 404 and queue.json()["detail"].startswith("There is no such queue")
+
+
+def test_a_body_that_is_too_large_says_so(settings, annotator, write_queue):
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 1000
+    headers = {"Authorization": f"Bearer {ApiToken.issue(annotator, 'test')[1]}"}
+    path = f"/api/v1/claims/{claim_next(write_queue, annotator).pk}/draft"
+    body = '{"content": {"a": "' + 1000 * "x" + '"}}'
+    answer = Client().put(path, body, content_type="application/json", headers=headers)
+    assert answer.status_code == 422 and "larger than 1,000 bytes" in answer.json()["detail"]

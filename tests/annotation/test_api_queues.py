@@ -50,6 +50,7 @@ def test_work_is_put_in_and_listed(call, engineer, sme, rank_queue, prompts, ans
         ({"work": [{"prompt": prompts[0].pk, "completions": [2**70]}]}, ""),
         ({"work": work, "assignee": "nobody"}, "not a member"),
         ({"work": [{"prompt": prompts[1].pk, "completions": [c.pk for c in answers[0]]}]}, "one prompt only"),
+        ({"work": [{"prompt": prompts[0].pk, "completions": [answers[0][0].pk] * 2}]}, "one of them twice"),
     ]:
         refused = call(engineer, "POST", f"/queues/{rank_queue.pk}/tasks", wrong)
         assert refused.status_code == 422 and sentence in str(refused.json()["detail"]), refused.text

@@ -10,6 +10,7 @@ from ninja import Field, Schema
 from annotation.api.schemas.shared import Id, Text
 from annotation.failures import SUGGESTED
 from annotation.models import FailureClass, FailureExample, FailureMerge, FailureStatus
+from annotation.submit import LONGEST
 
 
 class FailureClassOut(Schema):
@@ -22,7 +23,7 @@ class FailureClassOut(Schema):
 
 class FailureClassIn(Schema):
     name: Text
-    description: Text = ""
+    description: Text = Field("", max_length=LONGEST)
     severity: int = 2
 
 
@@ -32,8 +33,8 @@ class FailureExampleIn(Schema):
     completion: Id | None = Field(
         None, description="… or the completion's id, for SMEs and engineers outside blind work."
     )
-    correction: Text
-    reasoning: Text = ""
+    correction: Text = Field(..., max_length=LONGEST)
+    reasoning: Text = Field("", max_length=LONGEST)
 
 
 class FailureExampleOut(Schema):
@@ -45,7 +46,7 @@ class FailureClassPatch(Schema):
     """Fields that are left out stay."""
 
     name: Text = Field("", min_length=1, max_length=120)
-    description: Text = ""
+    description: Text = Field("", max_length=LONGEST)
     severity: int = Field(2, ge=1, le=3, description="1 minor, 2 major, 3 critical")
     owner: Text | None = Field(None, description="The username of who keeps an eye on it; null: nobody.")
     suggested_prompts: list[Text] = Field([], max_length=SUGGESTED, description="Texts that tend to provoke it.")
