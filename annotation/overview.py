@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from django.db.models import Count, Q
-from django.utils import timezone
 
-from annotation.models import Claim, Comparison, Demonstration, Prompt, Split
-from annotation.progress import waiting_for
+from annotation.models import Comparison, Demonstration, Prompt, Split
+from annotation.progress import OWN, own_work, waiting_for
 from studio.access import ENGINEERS, EXPERTS, may
 from studio.models import Membership, Project
 from studio.overview import Tile
@@ -26,14 +23,15 @@ def annotation_tiles(project: Project, membership: Membership) -> list[Tile]:
 
 def _own_work(project: Project, membership: Membership) -> list[Tile]:
     waiting = sum(waiting_for(project.queues.filter(is_open=True), membership.user).values())
-    week = Q(finished_at__gte=timezone.now() - timedelta(days=7))
-    done = Claim.objects.filter(
-        annotator=membership.user, task__queue__project=project, status=Claim.Status.SUBMITTED
-    ).aggregate(all=Count("pk"), week=Count("pk", filter=week))
+    done = own_work(project, membership.user)
     return [
         Tile("Waiting for you", waiting, "one at a time" if waiting else "all done for now", "annotation:home"),
-        Tile("Done by you", done["all"], f"{done['week']} in the last seven days"),
+        Tile("Done by you", min(done["all"], OWN), _of_which(done)),
     ]
+
+
+def _of_which(done: dict[str, int]) -> str:
+    return ("and more; " if done["all"] > OWN else "") + f"{done['week']:,} in the last seven days"
 
 
 def _collected(project: Project) -> list[Tile]:

@@ -6,13 +6,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from django.db.models import Case, Count, Exists, IntegerField, OuterRef, Q, QuerySet, Subquery, Value, When
+from django.utils import timezone
 
 from annotation.models import Claim, Gold, Queue, Skip, Slot
-from studio.models import Membership, User
+from studio.models import Membership, Project, User
 
 MANY = 1000  # counting ends here: MANY + 1 stands for "more than MANY"
+OWN = 5 * MANY  # of one person's work
 PLACES = 2 * MANY  # free places looked at for the number of tasks that wait
 IN_LINE = ("skill", "assignee_id", "-priority", "place")  # of one queue and status: as the index `slot_next` has them
 NOT_AGAIN = (Skip.OTHERS, Skip.UNUSABLE)  # given back for good
@@ -106,3 +109,16 @@ def _for_person(annotator: User, skills: dict[int, Sequence[str]]) -> Q:
         if known:
             open_to |= Q(queue__project=project, skill__in=known)
     return Q(assignee=annotator) | Q(open_to, assignee=None)
+
+
+def own_work(project: Project, user: User) -> dict[str, int]:
+    """How much this person has handed in, in `all`, in the last `week` and in the last `day`, counted to OWN + 1."""
+    mine = Claim.objects.filter(annotator=user, task__queue__project=project, status=Claim.Status.SUBMITTED).order_by()
+    now = timezone.now()
+    wanted = {
+        "all": mine,
+        "week": mine.filter(finished_at__gte=now - timedelta(days=7)),
+        "day": mine.filter(finished_at__gte=now - timedelta(days=1)),
+    }
+    counts = {name: BoundedCount(found, OWN + 1) for name, found in wanted.items()}
+    return User.objects.filter(pk=user.pk).values(**counts).get()

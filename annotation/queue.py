@@ -140,9 +140,10 @@ def _line(kept: bool, condition: str) -> str:
 
 _SLOT, _TASK, _PROMPT = Part(Slot, "s"), Part(Task, "t"), Part(Prompt, "p")
 _HEAD = "SELECT s.priority, s.assignee_id, s.place"
+# Counted, not asked with EXISTS: for that PostgreSQL reads all claims of the person into a hash table first.
 _PLACE = f"""
 SELECT {_SLOT}, {_TASK}, {_PROMPT},
-    EXISTS(SELECT 1 FROM annotation_claim c WHERE c.task_id = s.task_id AND c.annotator_id = %(user)s)"""
+    (SELECT count(*) FROM annotation_claim c WHERE c.task_id = s.task_id AND c.annotator_id = %(user)s)"""
 
 
 def _lock_first(places: QuerySet[Slot]) -> Slot | None:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 from django.contrib import messages
-from django.db.models import Count, Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods
 
 from annotation import queue
 from annotation.models import Claim, Kind, Queue
-from annotation.progress import MANY, progress_of, waiting_for
+from annotation.progress import MANY, OWN, own_work, progress_of, waiting_for
 from annotation.standing import MayNotWork, standing_of, trial_of
 from studio.access import ENGINEERS, EXPERTS, may, member_required
 from studio.models import Guideline, Membership, Project, User
@@ -34,7 +31,8 @@ def home(request: HttpRequest, project: Project) -> HttpResponse:
         "may_queue": may(request.membership, ENGINEERS),
         "many": MANY,
         "standing": standing_of(project, request.user),
-        **_own_counts(project, request.user),
+        "mine": own_work(project, request.user),
+        "own_many": OWN,
     }
     context["newer_guideline"] = _newer_guideline(project, context["recent"])
     return render(request, "annotation/home.html", context)
@@ -65,13 +63,6 @@ def _recent(project: Project, user: User) -> list[Claim]:
     mine = Claim.objects.filter(annotator=user, task__queue__project=project, status=Claim.Status.SUBMITTED)
     related = ("task__prompt", "task__queue", "guideline", "demonstration", "comparison")
     return list(mine.select_related(*related).order_by("-finished_at", "-id")[:RECENT])
-
-
-def _own_counts(project: Project, user: User) -> dict[str, Any]:
-    week = Q(finished_at__gte=timezone.now() - timedelta(days=7))
-    day = Q(finished_at__gte=timezone.now() - timedelta(days=1))
-    mine = Claim.objects.filter(annotator=user, task__queue__project=project, status=Claim.Status.SUBMITTED)
-    return {"mine": mine.aggregate(all=Count("pk"), week=Count("pk", filter=week), day=Count("pk", filter=day))}
 
 
 def _newer_guideline(project: Project, recent: list[Claim]) -> Guideline | None:

@@ -100,7 +100,10 @@ def add_work(crowd: Crowd, tasks: int, overlap: int) -> None:
 
 
 def add_many(crowd: Crowd, tasks: int) -> None:
-    """As many tasks of overlap 1 as wanted, written by PostgreSQL itself: the same rows as `add_work`, in bulk."""
+    """As many tasks of overlap 1 as wanted, a third of them judged, written by PostgreSQL itself.
+
+    The same rows as `add_work` and the people would make, but for the journal and the judgements' links to answers.
+    """
     from django.db import connection
 
     with connection.cursor() as cursor:
@@ -121,8 +124,31 @@ def add_many(crowd: Crowd, tasks: int) -> None:
             """INSERT INTO annotation_slot (task_id, number, status, queue_id, priority, skill, place)
             SELECT id, 0, 'free', queue_id, priority, '', random() FROM annotation_task"""
         )
+        cursor.execute(
+            """INSERT INTO annotation_claim (task_id, annotator_id, status, shown_order, created_at, expires_at,
+                finished_at, surplus, skip, paused_seconds, reason, idempotency_key, body_digest)
+            SELECT t.id, u.id, 'submitted', jsonb_build_array(), now(), now(), now(), false, '', 0, '', '', ''
+            FROM annotation_task t JOIN (SELECT id, row_number() OVER (ORDER BY id) - 1 AS number FROM studio_user) u
+            ON u.number = t.id / 3 %% %s WHERE t.id %% 3 = 0""",
+            [len(crowd.tokens)],
+        )
+        cursor.execute(
+            """INSERT INTO annotation_comparison (prompt_id, task_id, claim_id, annotator_id, surplus, seconds, source,
+                row_key, revision, second_look, second_look_done, created_at, withdrawn_reason, tiers, unrankable,
+                shown_order, ratings, flags, rationale, unchanged)
+            SELECT t.prompt_id, t.id, c.id, c.annotator_id, false, 30, '', '', 1, '', false, c.created_at, '',
+                jsonb_build_array(), jsonb_build_array(), jsonb_build_array(), jsonb_build_object(),
+                jsonb_build_object(), '', false
+            FROM annotation_claim c JOIN annotation_task t ON t.id = c.task_id"""
+        )
+        cursor.execute(
+            "UPDATE annotation_slot s SET status = 'done', claim_id = c.id FROM annotation_claim c"
+            " WHERE c.task_id = s.task_id"
+        )
+        cursor.execute("UPDATE annotation_task t SET status = 'closed' FROM annotation_claim c WHERE c.task_id = t.id")
         cursor.execute("SET session_replication_role = DEFAULT")
         cursor.execute("VACUUM ANALYZE")
+        cursor.execute("CHECKPOINT")  # so that its writes are not measured
 
 
 def violations(tasks: int, overlap: int) -> list[str]:

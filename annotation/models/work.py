@@ -205,6 +205,9 @@ class Claim(models.Model):
         indexes = [
             models.Index(fields=["expires_at"], condition=Q(status="live"), name="claim_live_expiry"),
             models.Index(fields=["annotator", "status", "-id"], name="claim_of_annotator"),
+            models.Index(
+                fields=["annotator", "-finished_at", "-id"], condition=Q(status="submitted"), name="claim_finished"
+            ),
         ]
 
     def __str__(self) -> str:
