@@ -79,7 +79,8 @@ def waiting_for(queues: Iterable[Queue], annotator: User) -> dict[int, int]:
     """For each queue id, how many tasks this annotator could still take, live claims included; MANY + 1: more.
 
     Counted over the first PLACES free places: many more with an overlap above 2 come out as fewer. Queues that are kept
-    for others count what was begun alone. Queues with nothing are left out. Two queries.
+    for others count what was begun alone. A gold item that was begun counts only where nothing else is left: the number
+    would go up with it, and so tell it. Queues with nothing are left out. Two queries.
     """
     queues = list(queues)
     projects = {queue.project_id for queue in queues}
@@ -97,8 +98,10 @@ def waiting_for(queues: Iterable[Queue], annotator: User) -> dict[int, int]:
     counted = found.annotate(
         could=Case(When(Q(pk__in=for_them) & ~is_kept_from, then=could), default=Value(0)),
         begun=BoundedCount(begun.order_by()),
+        begun_work=BoundedCount(begun.filter(task__gold=None).order_by()),
     )
-    sums = {pk: min(could + begun, MANY + 1) for pk, could, begun in counted.values_list("pk", "could", "begun")}
+    rows = counted.values_list("pk", "could", "begun", "begun_work")
+    sums = {pk: min(could + work or begun, MANY + 1) for pk, could, begun, work in rows}
     return {pk: n for pk, n in sums.items() if n}
 
 

@@ -11,7 +11,7 @@ from django.db.models import Count
 from annotation import gold, lead
 from annotation.gold_items import make_gold, retire
 from annotation.models import Claim, Comparison, Gold, GoldResult, JournalEntry, Kind, Queue, Slot, Standing, Task
-from annotation.progress import progress, progress_of
+from annotation.progress import progress, progress_of, waiting_for
 from annotation.queue import claim_next, release
 from annotation.standing import MayNotWork, check_may_work, set_standing, standing_of, worsen
 from annotation.submit import submit_ranking
@@ -293,6 +293,17 @@ def test_progress_is_of_real_work_alone(rank_queue, annotator, engineer, client_
     assert "0 of 8" in client_for(annotator).get("/projects/helpdesk/annotate/").text
     submit_ranking(claim_next(rank_queue, annotator), [["a", "b", "c"]])  # all gold is met: real work
     assert progress(rank_queue) == real | {"free": 7, "done": 1} == vars(progress_of([rank_queue])[rank_queue.pk])
+
+
+def test_what_waits_does_not_tell_a_gold_item_that_was_begun(rank_queue, annotator, engineer):
+    task = rank_queue.tasks.first()
+    make_gold(task, [[c.pk] for c in task.completions.order_by("pk")], engineer)
+    assert waiting_for([rank_queue], annotator) == {rank_queue.pk: 4}
+    set_rules(rank_queue, gold_rate=1)
+    claim = claim_next(rank_queue, annotator)
+    assert claim.task.gold and waiting_for([rank_queue], annotator) == {rank_queue.pk: 4}
+    Slot.objects.exclude(task=claim.task).update(status=Slot.Status.DONE)
+    assert waiting_for([rank_queue], annotator) == {rank_queue.pk: 1}  # alone, it must be found again
 
 
 def assert_many_meet_one_item() -> None:
