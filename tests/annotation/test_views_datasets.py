@@ -12,6 +12,7 @@ from annotation.consent import give_again, take_back
 from annotation.datasets import freeze_comparisons, freeze_demonstrations
 from annotation.withdraw import withdraw
 from studio.runs.models import Artifact
+from tests.annotation.judging import judge_all
 
 URL = "/projects/helpdesk/datasets/"
 
@@ -93,7 +94,7 @@ class TestFreeze:
 
     def test_merged_rankings_with_margins(self, client_for, engineer, sme, rank_queue):
         for person in (engineer, sme):
-            submit.submit_ranking(queue.claim_next(rank_queue, person), [["a"], ["b"], ["c"]])
+            judge_all(rank_queue, person)
         data = {
             "kind": "comparisons",
             "test_fraction": "0",
