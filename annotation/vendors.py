@@ -9,7 +9,7 @@ import json
 import random
 import secrets
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -59,7 +59,7 @@ def _hand_over(
     slots = _take_places(queue, places, per_task)
     if not slots:
         raise ValueError(f"“{queue.name}” has no free place that is open to everybody.")
-    gold = _pick_gold(queue, round(len(slots) * gold_rate / (1 - gold_rate)))
+    gold = _pick_gold(queue, round(len(slots) * gold_rate / (1 - gold_rate)), [slot.task_id for slot in slots])
     guideline = queue.project.guideline
     batch = VendorBatch.objects.create(
         project=queue.project, queue=queue, vendor=vendor, name=name, created_by=user,
@@ -107,10 +107,14 @@ def open_places(**among: Any) -> QuerySet[Slot]:
     return free.filter(task__status=Task.Status.OPEN, task__gold=None)
 
 
-def _pick_gold(queue: Queue, wanted: int) -> list[int]:
-    """Tasks of gold items, each once."""
+def _pick_gold(queue: Queue, wanted: int, work: Sequence[int]) -> list[int]:
+    """Tasks of gold items, each once; none whose prompt is among the work too, which would tell it."""
+    handed: set[int] = set()
+    for at in range(0, len(work), 500):
+        handed.update(Task.objects.filter(pk__in=work[at : at + 500]).values_list("prompt", flat=True))
     usable = Gold.objects.filter(task__queue=queue, retired_at=None).exclude(task__status__in=GONE)
-    return list(usable.order_by("?").values_list("task", flat=True)[:wanted])
+    found = usable.order_by("?").values_list("task", "task__prompt")
+    return [task for task, prompt in found if prompt not in handed][:wanted]
 
 
 def _answers_of(tasks: set[int]) -> dict[int, list[int]]:

@@ -12,8 +12,9 @@ from django.test import Client
 
 from annotation import returns
 from annotation.gold_items import make_gold
-from annotation.models import Comparison, Slot, VendorBatch
+from annotation.models import Comparison, Slot, Task, VendorBatch
 from annotation.progress import progress
+from annotation.tasks import withdraw_tasks
 from studio.models import ApiToken, User
 
 LIST = "/projects/helpdesk/vendor-batches"
@@ -24,6 +25,7 @@ def batch(call, engineer, rank_queue, guideline) -> dict:
     """Three places and a gold item."""
     task = rank_queue.tasks.order_by("pk").last()
     make_gold(task, [[c.pk] for c in task.completions.order_by("pk")], engineer)
+    withdraw_tasks(Task.objects.filter(pk=task.pk))
     body = {"queue": rank_queue.pk, "vendor": "Acme", "name": "Pilot", "places": 3, "gold_rate": 0.25}
     made = call(engineer, "POST", LIST, body)
     assert made.status_code == 201, made.text

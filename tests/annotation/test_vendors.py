@@ -7,6 +7,7 @@ import json
 import pytest
 
 from annotation import returns, vendors, verdicts
+from annotation.gold_items import make_gold
 from annotation.models import (
     Claim,
     Comparison,
@@ -86,6 +87,12 @@ class TestHandingOver:
         shown = next(t for t in tasks if t["key"] == item.key)["answers"]
         texts = {a.pk: a.text for a in answers[4]}
         assert [shown[letter] for letter in "abc"] == [texts[pk] for pk in item.shown_order]
+
+    def test_no_gold_item_on_a_prompt_that_is_among_the_work(self, rank_queue, gold, engineer):
+        for task in rank_queue.tasks.exclude(gold=gold):
+            make_gold(task, [[c.pk] for c in task.completions.order_by("pk")], engineer)
+        batch = vendors.hand_over(rank_queue, "Acme", "One", 4, engineer, gold_rate=0.5)
+        assert list(batch.items.filter(slot=None).values_list("task", flat=True)) == [gold.task_id]
 
     def test_one_place_a_task_unless_more_are_asked_for(self, rank_queue, engineer):
         one = vendors.hand_over(rank_queue, "Acme", "One", 100, engineer)
