@@ -12,6 +12,7 @@ from annotation import gold, queue, submit
 from annotation.api.auth import READ_OR_WORK, WORK, member
 from annotation.api.schemas.shared import REFUSED, ErrorOut, Text
 from annotation.api.schemas.work import (
+    AnswerIn,
     ClaimOut,
     DraftIn,
     DraftOut,
@@ -27,13 +28,14 @@ from annotation.api.schemas.work import (
 from annotation.instrument import draft_for, instrument_of
 from annotation.models import Claim, Draft, Gold, Instrument, Kind, Prompt, Queue, Task
 from annotation.progress import waiting_for
-from annotation.revise import reopen
+from annotation.revise import reopen, revise
 from annotation.standing import MayNotWork
 from studio import statements
 from studio.models import Guideline, Project
 from studio.statements import Part
 
 router = Router(tags=["work"])
+RANKING = ("tiers", "unrankable", "strength", "ratings", "flags", "rationale")  # what is said of a ranking
 
 
 @router.get("/queues", auth=READ_OR_WORK, response={200: list[QueueOut], **REFUSED})
@@ -73,31 +75,11 @@ def submit_claim(
     With `next` the queue's next task comes back in the same answer, or `next_refused` says why there is none.
     """
     mine = find_claim(request, claim_id)
+    given = _answer(mine, body) | {"second_look": body.second_look, "key": idempotency_key}
     if mine.task.kind == Kind.DEMONSTRATE:
-        if body.text is None:
-            raise ValueError("A demonstration needs 'text'.")
-        label = submit.submit_demonstration(
-            mine,
-            body.text,
-            reasoning=body.reasoning,
-            draft_of=body.draft_of,
-            second_look=body.second_look,
-            key=idempotency_key,
-        )
+        label = submit.submit_demonstration(mine, draft_of=body.draft_of, **given)
     else:
-        if body.tiers is None:
-            raise ValueError('A ranking needs \'tiers\', for example [["b"], ["a"]].')
-        label = submit.submit_ranking(
-            mine,
-            body.tiers,
-            unrankable=body.unrankable,
-            strength=body.strength,
-            ratings=body.ratings,
-            flags=body.flags,
-            rationale=body.rationale,
-            second_look=body.second_look,
-            key=idempotency_key,
-        )
+        label = submit.submit_ranking(mine, **given)
     answer = label_out(label)
     if body.next:
         try:
@@ -108,6 +90,17 @@ def submit_claim(
     if told := gold.feedback(mine):
         answer.feedback = FeedbackOut(**asdict(told))
     return 201, answer
+
+
+@router.put("/claims/{claim_id}/answer", auth=WORK, response={200: LabelOut, **REFUSED})
+def change_answer(request: HttpRequest, claim_id: int, body: AnswerIn) -> Any:
+    """Put another answer in the place of the one you handed in, also later; what it said before stays as a revision."""
+    mine = find_claim(request, claim_id)
+    if mine.status != Claim.Status.SUBMITTED:
+        raise ValueError("There is no answer to change: hand one in.")
+    label = submit.label_of(mine)
+    revise(label, request.user, second_look=body.second_look, **_answer(mine, body))
+    return label_out(label)
 
 
 @router.post("/claims/{claim_id}/undo", auth=WORK, response={200: ClaimOut, **REFUSED})
@@ -129,6 +122,17 @@ def release_claim(request: HttpRequest, claim_id: int, body: ReleaseIn | None = 
 def save_draft(request: HttpRequest, claim_id: int, body: DraftIn) -> Any:
     """Keep what was typed so far; any object will do."""
     return submit.save_draft(find_claim(request, claim_id), body.content)
+
+
+def _answer(mine: Claim, body: AnswerIn) -> dict[str, Any]:
+    """What the body says to a task of this kind. Raises ValueError when it is an answer to another kind."""
+    if mine.task.kind == Kind.DEMONSTRATE:
+        if body.text is None:
+            raise ValueError("A demonstration needs 'text'.")
+        return {"text": body.text, "reasoning": body.reasoning}
+    if body.tiers is None:
+        raise ValueError('A ranking needs \'tiers\', for example [["b"], ["a"]].')
+    return {name: getattr(body, name) for name in RANKING}
 
 
 def _out(found: Claim) -> ClaimOut:

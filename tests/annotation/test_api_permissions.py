@@ -63,6 +63,7 @@ RULES = {
     "POST /queues/{queue_id}/claim": Rule(ALL, WORKING),
     "GET /claims/{claim_id}": Rule(ALL, EITHER),
     "POST /claims/{claim_id}/submit": Rule(ALL, WORKING, RANKING, headers={"Idempotency-Key": "k"}),
+    "PUT /claims/{done_id}/answer": Rule(ALL, WORKING, RANKING),
     "POST /claims/{done_id}/undo": Rule(ALL, WORKING),
     "POST /claims/{claim_id}/release": Rule(ALL, WORKING, {"skip": "later"}),
     "PUT /claims/{claim_id}/draft": Rule(ALL, WORKING, {"content": {"fields": {}}}),

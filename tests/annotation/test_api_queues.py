@@ -10,6 +10,7 @@ from annotation.datasets import freeze_comparisons
 from annotation.models import Claim, Comparison, Queue, Slot, Task
 from annotation.queue import claim_next, claim_task, release
 from annotation.submit import submit_ranking
+from annotation.withdraw import withdraw
 
 API = "/api/v1"
 
@@ -93,6 +94,25 @@ def test_undo_and_history(call, annotator, sme, rank_queue):
     assert [(row["number"], row["by"]) for row in rows] == [(1, "annotator"), (2, "annotator")]
     assert rows[0]["content"]["tiers"] == label.tiers and rows[1]["content"]["tiers"] == label.tiers[::-1]
     assert call(sme, "GET", path).status_code == 403
+
+
+def test_an_answer_is_changed_later_and_keeps_its_history(call, annotator, sme, rank_queue):
+    claim = claim_next(rank_queue, annotator)
+    path, other = f"/claims/{claim.pk}/answer", {"tiers": [["c"], ["b"], ["a"]], "second_look": "Is c right?"}
+    assert "hand one in" in call(annotator, "PUT", path, other).json()["detail"]
+    label = submit_ranking(claim, [["a"], ["b"], ["c"]])
+    for _ in range(2):  # the same again is no other revision
+        changed = call(annotator, "PUT", path, other)
+        assert (changed.status_code, changed.json()["label"]) == (200, label.pk), changed.text
+    label.refresh_from_db()
+    letters = claim.letters
+    assert label.tiers == [[letters["c"]], [letters["b"]], [letters["a"]]] and label.second_look == "Is c right?"
+    assert [row["number"] for row in call(annotator, "GET", f"/comparisons/{label.pk}/history").json()] == [1, 2]
+    assert call(annotator, "PUT", path, {"tiers": [["a"]]}).status_code == 422
+    assert call(annotator, "PUT", path, {"text": "Use reversed()."}).status_code == 422
+    assert call(sme, "PUT", path, other).status_code == 404
+    withdraw(label, annotator, "Misread")
+    assert "withdrawn" in call(annotator, "PUT", path, other).json()["detail"]
 
 
 def test_exports(call, engineer, annotator, rank_queue, var):

@@ -46,14 +46,11 @@ class ClaimOut(Schema):
     )
 
 
-class SubmitIn(Schema):
-    """A demonstration fills `text`, `reasoning` and `draft_of`; a ranking the rest."""
+class AnswerIn(Schema):
+    """A demonstration fills `text` and `reasoning`; a ranking the rest."""
 
     text: Text | None = None
     reasoning: Text = ""
-    draft_of: Id | None = Field(
-        None, description="The id of the model's answer that the text was written from: the edit distance is kept."
-    )
     tiers: list[list[Text]] | None = Field(
         None, description='Letters of the answers, best tier first: [["b"], ["a", "c"]].'
     )
@@ -63,6 +60,12 @@ class SubmitIn(Schema):
     flags: dict[Text, list[Text]] = {}
     rationale: Text = ""
     second_look: Text = Field("", max_length=300, description="Why somebody should look at it again.")
+
+
+class SubmitIn(AnswerIn):
+    draft_of: Id | None = Field(
+        None, description="The id of the model's answer that the text was written from: the edit distance is kept."
+    )
     next: bool = Field(False, description="Claim the queue's next task for me in the same request.")
 
 
