@@ -8,6 +8,7 @@ the same answers to the same prompt. `annotation.statistics.agreement` says how;
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -16,6 +17,7 @@ import numpy as np
 from django.core.cache import cache
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
+from redis.exceptions import ConnectionError as RedisUnreachable
 
 from annotation.models import Comparison, Queue, Standing
 from annotation.statistics.agreement import Agreement, measure, measure_raters
@@ -124,14 +126,17 @@ def agreement_of(
     if queue is not None and not Queue.objects.filter(project=project, pk=queue).exists():
         raise ValueError("This project has no such queue.")
     key, state = f"agreement-{project.pk}-{queue}-{days}-{limit}", _state(project)
-    kept = cache.get(key)
+    kept = None
+    with suppress(RedisUnreachable):  # without the cache it is counted each time
+        kept = cache.get(key)
     if kept is not None:
         known_state, found = kept
         age = (timezone.now() - found.counted_at).total_seconds()
         if known_state == state or (found.read > MANY and age < KEPT_WITH_MANY):
             return found
     found = _compute(project, queue, days, limit)
-    cache.set(key, (state, found), KEPT_SECONDS)
+    with suppress(RedisUnreachable):
+        cache.set(key, (state, found), KEPT_SECONDS)
     return found
 
 

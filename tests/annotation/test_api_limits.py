@@ -56,10 +56,11 @@ def test_so_many_requests_a_minute(on_redis, monkeypatch, annotator, sme, projec
         assert get_projects(one).status_code == 200
 
 
-def test_work_goes_on_without_the_cache(on_redis, annotator, project):
+def test_work_goes_on_without_the_cache(on_redis, call, annotator, engineer, project):
     with pytest.raises(RedisUnreachable):
         cache.get("nothing listens here")
     assert get_projects(ApiToken.issue(annotator, "x")[1]).status_code == 200
+    assert call(engineer, "GET", "/projects/helpdesk/agreement").status_code == 200
 
 
 @pytest.mark.parametrize(
