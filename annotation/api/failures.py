@@ -179,7 +179,8 @@ def find_failing_completion(request: HttpRequest, project: Project, body: Failur
     else:
         raise ValueError("Name the completion: by 'claim' and 'answer' (its letter), or by 'completion' (its id).")
     found = Completion.objects.select_related("prompt").filter(pk=wanted, prompt__project=project).first()
-    if found is None or (body.claim is None and found.model_id is None and found.author_id is not None):
-        # An answer by a person is no failure of a model, and not for everybody to read; in a claim it is not known.
+    theirs = found is not None and found.author_id not in (None, request.user.pk)
+    if found is None or (body.claim is None and theirs):
+        # What another person wrote is no failure of a model, and not for everybody to read; in a claim it is not known.
         raise Http404("There is no such completion in this project.")
     return found
