@@ -225,8 +225,9 @@ def file_failure(request: HttpRequest, project: Project) -> HttpResponse:
 
 
 def _file_completion(request: HttpRequest, project: Project) -> HttpResponse:
-    completions = Completion.objects.select_related("prompt", "model")
-    completion = get_object_or_404(completions, pk=_number(request, "completion"), prompt__project=project)
+    # What other people wrote is no failure of a model, and not for everybody to read.
+    readable = Completion.objects.filter(Q(author=None) | Q(author=request.user)).select_related("prompt", "model")
+    completion = get_object_or_404(readable, pk=_number(request, "completion"), prompt__project=project)
     return file_answer(request, project, completion)
 
 

@@ -2,7 +2,7 @@
 
 from django.test import Client
 
-from annotation.models import Comparison, FailureClass, FailureExample, Prompt
+from annotation.models import Comparison, Completion, FailureClass, FailureExample, Prompt
 from annotation.queue import claim_next
 from annotation.submit import submit_demonstration
 from studio.models import ApiToken
@@ -184,6 +184,17 @@ def test_what_a_person_wrote_is_no_failure_of_a_model(call, sme, annotator, writ
     made = call(sme, "POST", "/projects/helpdesk/failure-classes", {"name": "Too short"}).json()
     body = {"completion": written.pk, "correction": "Longer."}
     assert call(sme, "POST", f"/failure-classes/{made['id']}/examples", body).status_code == 404
+    Completion.objects.filter(pk=written.pk).update(author=sme)
+    assert call(sme, "POST", f"/failure-classes/{made['id']}/examples", body).status_code == 201, "a text of their own"
+
+
+def test_what_is_misspelt_is_refused(call, annotator, rank_queue):
+    claim = claim_next(rank_queue, annotator)
+    body = {"tiers": [["a"], ["b"], ["c"]], "rational": "It runs."}
+    answer = call(annotator, "POST", f"/claims/{claim.pk}/submit", body, **{"Idempotency-Key": "k"})
+    assert answer.status_code == 422 and "rational" in str(answer.json()["detail"])
+    claim.refresh_from_db()
+    assert claim.status == "live"
 
 
 def test_failure_class_refusals(call, sme, annotator, outsider):

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from ninja import Field, Schema
 
-from annotation.api.schemas.shared import Id, Text
+from annotation.api.schemas.shared import Body, Id, Text
 from annotation.models import Comparison
 from annotation.settling import Dispute, Slice
 
@@ -71,7 +71,7 @@ class DisputesOut(Schema):
     next: int | None = Field(..., description="Send it as `before` to look through older tasks; null: there are none.")
 
 
-class AdjudicationsIn(Schema):
+class AdjudicationsIn(Body):
     tasks: list[Id] = Field(..., min_length=1, max_length=1000)
     priority: int = Field(0, ge=-1000, le=1000)
 
@@ -101,7 +101,7 @@ class SecondLookPage(Schema):
     next: int | None = Field(..., description="Send it as `offset` for the next page; null on the last.")
 
 
-class LookIn(Schema):
+class LookIn(Body):
     act: Literal["done", "settle", "withdraw"] = Field(
         ..., description="done: it stands; settle: a ranking goes to adjudication; withdraw: its maker was right."
     )

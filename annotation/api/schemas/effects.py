@@ -7,7 +7,7 @@ from typing import Any
 
 from ninja import Field, Schema
 
-from annotation.api.schemas.shared import Id
+from annotation.api.schemas.shared import Body, Id
 
 
 class RewardModelOut(Schema):
@@ -48,7 +48,7 @@ class ScoringOut(Schema):
     run: int
 
 
-class AskPeopleIn(Schema):
+class AskPeopleIn(Body):
     comparisons: list[Id] = Field(
         [], max_length=500, description="Left empty: the most strongly disputed that were not sent to people before."
     )

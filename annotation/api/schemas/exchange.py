@@ -8,7 +8,7 @@ from typing import Any, Literal
 from ninja import Field, Schema
 
 from annotation.aggregation import PRIOR
-from annotation.api.schemas.shared import Text
+from annotation.api.schemas.shared import Body, Text
 
 
 class ImportOut(Schema):
@@ -42,7 +42,7 @@ class ImportOptions(Schema):
     confirm: bool = Field(True, description="false: only keep the file; somebody looks at its preview on the page.")
 
 
-class FreezeIn(Schema):
+class FreezeIn(Body):
     kind: Literal["demonstrations", "comparisons", "prompts"]
     name: Text = Field("", max_length=160)
     test_fraction: float = Field(0.1, ge=0, le=0.5)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from ninja import Field, Schema
 
-from annotation.api.schemas.shared import Id, Text
+from annotation.api.schemas.shared import Body, Id, Text
 from annotation.failures import SUGGESTED
 from annotation.models import FailureClass, FailureExample, FailureMerge, FailureStatus
 from annotation.submit import LONGEST
@@ -21,13 +21,13 @@ class FailureClassOut(Schema):
     examples: int
 
 
-class FailureClassIn(Schema):
+class FailureClassIn(Body):
     name: Text
     description: Text = Field("", max_length=LONGEST)
     severity: int = 2
 
 
-class FailureExampleIn(Schema):
+class FailureExampleIn(Body):
     claim: Id | None = Field(None, description="Your claim, where the answer is known by its letter …")
     answer: Text | None = None
     completion: Id | None = Field(
@@ -42,7 +42,7 @@ class FailureExampleOut(Schema):
     failure_class: int
 
 
-class FailureClassPatch(Schema):
+class FailureClassPatch(Body):
     """Fields that are left out stay."""
 
     name: Text = Field("", min_length=1, max_length=120)
@@ -52,7 +52,7 @@ class FailureClassPatch(Schema):
     suggested_prompts: list[Text] = Field([], max_length=SUGGESTED, description="Texts that tend to provoke it.")
 
 
-class FailureStatusIn(Schema):
+class FailureStatusIn(Body):
     model: Id
     state: Literal["open", "fixed", "regressed"]
     note: Text = Field("", max_length=300)
@@ -74,7 +74,7 @@ class FailureStatusOut(Schema):
         )  # fmt: skip
 
 
-class MergeIn(Schema):
+class MergeIn(Body):
     into: Id = Field(..., description="The class that takes over the examples.")
     reason: Text = Field("", max_length=300)
 

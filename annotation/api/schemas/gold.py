@@ -7,7 +7,7 @@ from typing import Any
 
 from ninja import Field, Schema
 
-from annotation.api.schemas.shared import Id, IntervalOut, Text
+from annotation.api.schemas.shared import Body, Id, IntervalOut, Text
 from annotation.gold_items import Candidate, rate
 from annotation.models import GoldResult
 from annotation.submit import LONGEST
@@ -75,7 +75,7 @@ class GoldItemOut(GoldOut):
     results: list[GoldResultOut] = Field(..., description="The newest 1,000.")
 
 
-class GoldIn(Schema):
+class GoldIn(Body):
     task: Id = Field(..., description="A task whose prompt and answers the item takes; what was judged on it stays.")
     tiers: list[list[Id]] = Field(..., max_length=26, description="Ids of its completions, best tier first.")
     explanation: Text = Field("", max_length=LONGEST, description="Shown with the feedback. Markdown.")

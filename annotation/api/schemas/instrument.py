@@ -6,6 +6,7 @@ from typing import Literal
 
 from ninja import Field, Schema
 
+from annotation.api.schemas.shared import Body
 from annotation.submit import LONGEST
 
 Shown = Literal["off", "optional", "required"]
@@ -28,5 +29,5 @@ class InstrumentOut(Schema):
     )
 
 
-class InstrumentPatch(InstrumentOut):
+class InstrumentPatch(InstrumentOut, Body):
     """Settings that are left out stay."""

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from ninja import Field, Schema
 
-from annotation.api.schemas.shared import IntervalOut, Text
+from annotation.api.schemas.shared import Body, IntervalOut, Text
 from annotation.consent import Use
 from annotation.models import Standing
 from annotation.people import Board, Person, Portrait, Trial, Week
@@ -145,7 +145,7 @@ class PortraitOut(Schema):
         )
 
 
-class StandingIn(Schema):
+class StandingIn(Body):
     status: Literal["active", "warned", "paused", "excluded"]
     reason: Text = Field("", max_length=300, description="The person reads it; only `active` needs none.")
 
@@ -172,5 +172,5 @@ class ConsentOut(Schema):
     models: list[UseOut]
 
 
-class ConsentIn(Schema):
+class ConsentIn(Body):
     reason: Text = Field("", max_length=300, description="Owners say how the person asked for it.")

@@ -7,12 +7,12 @@ from typing import Any, Literal
 
 from ninja import Field, Schema
 
-from annotation.api.schemas.shared import Id, Text
+from annotation.api.schemas.shared import Body, Id, Text
 from annotation.probe import MOST_WANTED
 from annotation.submit import LONGEST
 
 
-class ProbeIn(Schema):
+class ProbeIn(Body):
     failure_class: Id
     model: Id
     wanted: int = Field(3, ge=1, le=MOST_WANTED, description="How many examples.")
@@ -53,7 +53,7 @@ class ProbePage(Schema):
     next: int | None = Field(..., description="Send it as `after` for the next page; null on the last.")
 
 
-class ConcludeIn(Schema):
+class ConcludeIn(Body):
     conclusion: Text = Field(..., min_length=1, max_length=LONGEST, description="What was found, and what was tried.")
     state: Literal["", "open", "fixed", "regressed"] = Field(
         "", description="How the model fares on the class from now on."

@@ -6,7 +6,7 @@ from typing import Any
 
 from ninja import Field, Schema
 
-from annotation.api.schemas.shared import Message, Text
+from annotation.api.schemas.shared import Body, Message, Text
 
 
 class ProjectOut(Schema):
@@ -31,7 +31,7 @@ class PromptPage(Schema):
     items: list[PromptOut]
 
 
-class PromptsIn(Schema):
+class PromptsIn(Body):
     prompts: list[dict[Text, Any]] = Field(
         ..., max_length=10_000, description="messages (or prompt), cluster, tags, reference, split"
     )

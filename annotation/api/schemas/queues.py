@@ -7,7 +7,7 @@ from typing import Literal
 
 from ninja import Field, Schema
 
-from annotation.api.schemas.shared import Id, Text
+from annotation.api.schemas.shared import Body, Id, Text
 from annotation.models import Queue, Task
 from annotation.progress import Progress
 
@@ -79,22 +79,22 @@ class TaskPage(Schema):
     next: int | None = Field(..., description="Send it as `after` for the next page; null on the last.")
 
 
-class QueueIn(QueueSettings):
+class QueueIn(QueueSettings, Body):
     kind: Literal["demonstrate", "rank"]
     name: Text = Field(..., min_length=1, max_length=120)
 
 
-class QueuePatch(QueueSettings):
+class QueuePatch(QueueSettings, Body):
     name: Text = Field("", min_length=1, max_length=120)
     is_open: bool = True
 
 
-class WorkIn(Schema):
+class WorkIn(Body):
     prompt: Id
     completions: list[Id] = Field([], max_length=26, description="To rank; none for a demonstration.")
 
 
-class TasksIn(Schema):
+class TasksIn(Body):
     work: list[WorkIn] = Field(..., min_length=1, max_length=5000)
     overlap: int = Field(1, ge=1, le=100, description="How many people do each.")
     priority: int = Field(0, ge=-1000, le=1000)
@@ -102,13 +102,13 @@ class TasksIn(Schema):
     assignee: Text | None = Field(None, description="A username: one place of each task is kept for them.")
 
 
-class TaskPatch(Schema):
+class TaskPatch(Body):
     priority: int | None = Field(None, ge=-1000, le=1000)
     assignee: Text | None = Field(None, description="A username; an empty one opens the place to all again.")
     status: Literal["open", "withdrawn"] | None = Field(None, description="open puts back what was set aside.")
     reason: Text = Field("", max_length=200)
 
 
-class LeadReleaseIn(Schema):
+class LeadReleaseIn(Body):
     person: Text = Field(..., description="The username of who holds it.")
     reason: Text = Field("", max_length=200)

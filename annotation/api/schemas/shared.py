@@ -33,6 +33,10 @@ class ErrorOut(Schema):
 REFUSED = {401: ErrorOut, 403: ErrorOut, 404: ErrorOut, 422: ErrorOut, 429: ErrorOut}
 
 
+class Body(Schema, extra="forbid"):
+    """What is sent. A name that is not known is refused: misspelt, what it says would be lost."""
+
+
 class PageIn(Schema):
     after: int = Field(0, ge=0, le=2**62, description="The `next` of the page before.")
     limit: int = Field(100, ge=1, le=1000)
@@ -43,7 +47,7 @@ class PageIn(Schema):
         return found, found[-1].pk if len(found) == self.limit else None
 
 
-class ReasonIn(Schema):
+class ReasonIn(Body):
     reason: Text = Field(..., min_length=1, max_length=300)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ninja import Field, Schema
 
-from annotation.api.schemas.shared import Id, Text
+from annotation.api.schemas.shared import Body, Id, Text
 from annotation.staleness import Stale
 
 
@@ -31,7 +31,7 @@ class StaleGroupsOut(Schema):
     groups: list[StaleOut]
 
 
-class AskStaleIn(Schema):
+class AskStaleIn(Body):
     groups: list[Text] = Field(..., min_length=1, max_length=1000, description="Their keys.")
     queue: Id | None = Field(None, description="Left out: each into the queue it came from.")
     same_people: bool = Field(False, description="Of those who made them; else of anybody.")

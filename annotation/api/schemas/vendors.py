@@ -7,12 +7,12 @@ from typing import Any
 
 from ninja import Field, Schema
 
-from annotation.api.schemas.shared import Id, Text
+from annotation.api.schemas.shared import Body, Id, Text
 from annotation.models import VendorBatch
 from annotation.vendors import LARGEST_GOLD_RATE, MOST_PLACES
 
 
-class VendorBatchIn(Schema):
+class VendorBatchIn(Body):
     queue: Id
     vendor: Text = Field(..., min_length=1, max_length=80, description="Scale, Surge, Labelbox, an agency …")
     name: Text = Field(..., min_length=1, max_length=120, description="Once a vendor.")
@@ -60,7 +60,7 @@ class VendorBatchPage(Schema):
     next: int | None = Field(..., description="Send it as `after` for the next page; null on the last.")
 
 
-class NoteIn(Schema):
+class NoteIn(Body):
     note: Text = Field("", max_length=300, description="Why; a rejection needs one.")
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from ninja import Field, Schema
 
-from annotation.api.schemas.shared import Id, Message, Text
+from annotation.api.schemas.shared import Body, Id, Message, Text
 from annotation.models import Claim, Comparison, Completion, Demonstration, Queue
 
 
@@ -46,7 +46,7 @@ class ClaimOut(Schema):
     )
 
 
-class AnswerIn(Schema):
+class AnswerIn(Body):
     """A demonstration fills `text` and `reasoning`; a ranking the rest."""
 
     text: Text | None = None
@@ -88,14 +88,14 @@ class LabelOut(Schema):
     next_refused: str = ""
 
 
-class ReleaseIn(Schema):
+class ReleaseIn(Body):
     reason: Text = Field("", max_length=200)
     skip: Literal["", "later", "others", "unusable"] = Field(
         "", description="later: to me again, last; others: not to me again; unusable: to nobody until a lead decides."
     )
 
 
-class DraftIn(Schema):
+class DraftIn(Body):
     content: dict[Text, Any]
 
 
