@@ -129,7 +129,10 @@ def speed(server, directory: Path, seconds: float, *, clients: int = 8, with_pee
         data.add_work(crowd, int(seconds * 3 * 500), 1)
     with studio(directory / "speed", url) as address:
         run(address, crowd.tokens, crowd.queue, seconds=2)  # warm up: imports, caches, plans
-        runs = [run(address, crowd.tokens, crowd.queue, seconds=seconds) for _ in range(3)]
+        # Two requests a judgement, as the peer's: its next task, its annotation.
+        runs = [run(address, crowd.tokens, crowd.queue, seconds=seconds, together=False) for _ in range(3)]
+    for line in sorted({line for load in runs for line in load.refused})[:5]:
+        _say(f"refused: {line}")
     rate = max(load.judgements / load.seconds for load in runs)
     p95 = min(max(_p95(load.claim_seconds), _p95(load.submit_seconds)) for load in runs)
     found = {

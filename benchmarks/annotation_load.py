@@ -1,4 +1,4 @@
-"""Scripted annotators over the studio's HTTP API: claim, submit, and the next claim in the same answer."""
+"""Scripted annotators over the studio's HTTP API: claim and submit, in two requests or with the next claim in one."""
 
 from __future__ import annotations
 
@@ -35,10 +35,11 @@ class Load:
 class Annotator:
     """One person's program with a connection of its own, kept open. The standard library's client costs least."""
 
-    def __init__(self, url: str, token: str, queue: int):
+    def __init__(self, url: str, token: str, queue: int, together: bool):
         self.address = urlsplit(url).netloc
         self.headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         self.queue = queue
+        self.together = together
         self.random = random.Random(token)
         self.load = Load()
         self.connection = http.client.HTTPConnection(self.address, timeout=120)
@@ -60,7 +61,7 @@ class Annotator:
         """Hand in a ranking; the next claim of the same answer, or of a request of its own where that had none."""
         letters = [answer["id"] for answer in claim["answers"]]
         self.random.shuffle(letters)
-        body = {"tiers": [[letter] for letter in letters], "next": True}
+        body = {"tiers": [[letter] for letter in letters], "next": self.together}
         status, answer, seconds = self.post(
             f"/api/v1/claims/{claim['id']}/submit", body, {"Idempotency-Key": f"benchmark-{claim['id']}"}
         )
@@ -90,13 +91,16 @@ class Annotator:
         return response.status, json.loads(text) if text and response.status < 300 else None, seconds
 
 
-def run(url: str, tokens: list[str], queue: int, *, seconds: float | None = None) -> Load:
-    """All annotators at once, each in a thread; to the end of the queue, or for so many seconds."""
+def run(url: str, tokens: list[str], queue: int, *, seconds: float | None = None, together: bool = True) -> Load:
+    """All annotators at once, each in a thread; to the end of the queue, or for so many seconds.
+
+    `together`: an answer is sent and the next task asked for in one request.
+    """
     start, total = threading.Barrier(len(tokens) + 1), Load()
     deadline = [float("inf")]
 
     def work(token: str) -> Load:
-        annotator = Annotator(url, token, queue)
+        annotator = Annotator(url, token, queue, together)
         start.wait()
         return annotator.work(lambda: time.perf_counter() > deadline[0])
 

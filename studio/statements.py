@@ -15,7 +15,8 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 from django.db.models import Field, Model
 
@@ -39,16 +40,17 @@ class Part:
         """The instance of these values; None where a LEFT JOIN found none."""
         if values[0] is None:  # the id
             return None
+        connection = connections[DEFAULT_DB_ALIAS]
         converters = self._converters.get(connection.vendor)
         if converters is None:
-            converters = self._converters[connection.vendor] = list(self._find_converters())
+            converters = self._converters[connection.vendor] = list(self._find_converters(connection))
         if converters:
             values = list(values)
             for number, expression, convert in converters:
                 values[number] = convert(values[number], expression, connection)
         return self.model.from_db(connection.alias, self.attributes, values)
 
-    def _find_converters(self):
+    def _find_converters(self, connection: BaseDatabaseWrapper):
         for number, field in enumerate(self.fields):
             expression = field.get_col(self.model._meta.db_table)
             for convert in connection.ops.get_db_converters(expression) + expression.get_db_converters(connection):
@@ -57,8 +59,9 @@ class Part:
 
 def rows(sql: str, facts: Mapping[str, Any], *parts: Part) -> list[tuple[Any, ...]]:
     """All rows: an instance for each part, in their order, then what else was selected, as it comes."""
-    with _cursor() as cursor:
-        cursor.execute(sql, _adapted(facts))
+    connection = connections[DEFAULT_DB_ALIAS]
+    with _cursor(connection) as cursor:
+        cursor.execute(sql, _adapted(facts, connection))
         found = cursor.fetchall()
     if not parts:
         return found
@@ -72,8 +75,9 @@ def first(sql: str, facts: Mapping[str, Any], *parts: Part) -> tuple[Any, ...] |
 
 def change(sql: str, facts: Mapping[str, Any]) -> int:
     """How many rows the statement changed."""
-    with _cursor() as cursor:
-        cursor.execute(sql, _adapted(facts))
+    connection = connections[DEFAULT_DB_ALIAS]
+    with _cursor(connection) as cursor:
+        cursor.execute(sql, _adapted(facts, connection))
         return cursor.rowcount
 
 
@@ -84,13 +88,13 @@ def key(number: int) -> int:
 
 def insert(instance: Model) -> None:
     """Save an instance that is new and has no id yet. No signals are sent."""
-    model = type(instance)
+    model, connection = type(instance), connections[DEFAULT_DB_ALIAS]
     values = [
         field.get_db_prep_save(field.pre_save(instance, True), connection)
         for field in model._meta.local_concrete_fields
         if not field.primary_key
     ]
-    with _cursor() as cursor:
+    with _cursor(connection) as cursor:
         cursor.execute(_insertion(model), values)
         instance.pk = cursor.fetchone()[0]
     instance._state.adding, instance._state.db = False, connection.alias
@@ -98,6 +102,7 @@ def insert(instance: Model) -> None:
 
 def for_update(alias: str) -> str:
     """Lock the rows of this alias and pass by those that others hold; nothing on SQLite, which locks as a whole."""
+    connection = connections[DEFAULT_DB_ALIAS]
     return f" FOR UPDATE OF {alias} SKIP LOCKED" if connection.features.has_select_for_update_skip_locked else ""
 
 
@@ -117,14 +122,14 @@ def _split(row: Sequence[Any], parts: Sequence[Part]) -> tuple[Any, ...]:
     return (*made, *row[at:])
 
 
-def _adapted(facts: Mapping[str, Any]) -> dict[str, Any]:
+def _adapted(facts: Mapping[str, Any], connection: BaseDatabaseWrapper) -> dict[str, Any]:
     return {
         name: connection.ops.adapt_datetimefield_value(value) if isinstance(value, datetime) else value
         for name, value in facts.items()
     }
 
 
-def _cursor() -> CursorWrapper:
+def _cursor(connection: BaseDatabaseWrapper) -> CursorWrapper:
     """Django's cursor; on PostgreSQL the one that sends parameters beside the text, so that it can be prepared."""
     if connection.vendor != "postgresql":
         return connection.cursor()
