@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -50,6 +51,9 @@ def studio(directory: Path, database_url: str, *, requests_a_minute: int = 1_000
         url = f"http://127.0.0.1:{port}"
         _wait_until_up(url, web, directory / "server.log")
         yield url
+    said = (directory / "server.log").read_text(errors="replace")
+    if "Traceback" in said:
+        print(said[said.index("Traceback") :][:6000], file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
