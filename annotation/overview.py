@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db.models import Count, Q
 
 from annotation.models import Comparison, Demonstration, Prompt, Split
-from annotation.progress import OWN, own_work, waiting_for
+from annotation.progress import MANY, own_work, waiting_for
 from studio.access import ENGINEERS, EXPERTS, may
 from studio.models import Membership, Project
 from studio.overview import Tile
@@ -26,12 +26,12 @@ def _own_work(project: Project, membership: Membership) -> list[Tile]:
     done = own_work(project, membership.user)
     return [
         Tile("Waiting for you", waiting, "one at a time" if waiting else "all done for now", "annotation:home"),
-        Tile("Done by you", min(done["all"], OWN), _of_which(done)),
+        Tile("Done by you", min(done["all"], MANY), _of_which(done)),
     ]
 
 
 def _of_which(done: dict[str, int]) -> str:
-    return ("and more; " if done["all"] > OWN else "") + f"{done['week']:,} in the last seven days"
+    return ("and more; " if done["all"] > MANY else "") + f"{done['week']:,} in the last seven days"
 
 
 def _collected(project: Project) -> list[Tile]:

@@ -15,7 +15,6 @@ from annotation.models import Claim, Gold, Queue, Skip, Slot
 from studio.models import Membership, Project, User
 
 MANY = 1000  # counting ends here: MANY + 1 stands for "more than MANY"
-OWN = 5 * MANY  # of one person's work
 PLACES = 2 * MANY  # free places looked at for the number of tasks that wait
 IN_LINE = ("skill", "assignee_id", "-priority", "place")  # of one queue and status: as the index `slot_next` has them
 NOT_AGAIN = (Skip.OTHERS, Skip.UNUSABLE)  # given back for good
@@ -115,7 +114,7 @@ def _for_person(annotator: User, skills: dict[int, Sequence[str]]) -> Q:
 
 
 def own_work(project: Project, user: User) -> dict[str, int]:
-    """How much this person has handed in, in `all`, in the last `week` and in the last `day`, counted to OWN + 1."""
+    """How much this person has handed in, in `all`, in the last `week` and in the last `day`, counted to MANY + 1."""
     mine = Claim.objects.filter(annotator=user, task__queue__project=project, status=Claim.Status.SUBMITTED).order_by()
     now = timezone.now()
     wanted = {
@@ -123,5 +122,5 @@ def own_work(project: Project, user: User) -> dict[str, int]:
         "week": mine.filter(finished_at__gte=now - timedelta(days=7)),
         "day": mine.filter(finished_at__gte=now - timedelta(days=1)),
     }
-    counts = {name: BoundedCount(found, OWN + 1) for name, found in wanted.items()}
+    counts = {name: BoundedCount(found) for name, found in wanted.items()}
     return User.objects.filter(pk=user.pk).values(**counts).get()

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from annotation import queue
 from annotation.models import Claim, Kind, Queue
-from annotation.progress import MANY, OWN, own_work, progress_of, waiting_for
+from annotation.progress import MANY, own_work, progress_of, waiting_for
 from annotation.standing import MayNotWork, standing_of, trial_of
 from studio.access import ENGINEERS, EXPERTS, may, member_required
 from studio.models import Guideline, Membership, Project, User
@@ -32,7 +32,6 @@ def home(request: HttpRequest, project: Project) -> HttpResponse:
         "many": MANY,
         "standing": standing_of(project, request.user),
         "mine": own_work(project, request.user),
-        "own_many": OWN,
     }
     context["newer_guideline"] = _newer_guideline(project, context["recent"])
     return render(request, "annotation/home.html", context)

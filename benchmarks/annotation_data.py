@@ -127,9 +127,9 @@ def add_many(crowd: Crowd, tasks: int) -> None:
         cursor.execute(
             """INSERT INTO annotation_claim (task_id, annotator_id, status, shown_order, created_at, expires_at,
                 finished_at, surplus, skip, paused_seconds, reason, idempotency_key, body_digest)
-            SELECT t.id, u.id, 'submitted', jsonb_build_array(), now(), now(), now(), false, '', 0, '', '', ''
-            FROM annotation_task t JOIN (SELECT id, row_number() OVER (ORDER BY id) - 1 AS number FROM studio_user) u
-            ON u.number = t.id / 3 %% %s WHERE t.id %% 3 = 0""",
+            SELECT t.id, u.id, 'submitted', jsonb_build_array(), a.at, a.at, a.at, false, '', 0, '', '', ''
+            FROM annotation_task t, LATERAL (SELECT now() - (t.id %% 300) * interval '1 day' AS at) a,
+            LATERAL (SELECT min(id) + t.id / 3 %% %s AS id FROM studio_user) u WHERE t.id %% 3 = 0""",
             [len(crowd.tokens)],
         )
         cursor.execute(
