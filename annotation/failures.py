@@ -153,6 +153,13 @@ def find_classes(
 
 
 @transaction.atomic
+def fileable(project: Project, user: User) -> QuerySet[Completion]:
+    """The completions that this person may file by their id: what others wrote is no failure of a model, and not for
+    everybody to read."""
+    written = Q(author=None) | Q(author=user)
+    return Completion.objects.filter(written, prompt__project=project).select_related("prompt", "model")
+
+
 def add_example(
     failure_class: FailureClass, completion: Completion, user: User, *, correction: str, reasoning: str = ""
 ) -> FailureExample:

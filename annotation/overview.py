@@ -9,6 +9,7 @@ from annotation.progress import MANY, own_work, waiting_for
 from studio.access import ENGINEERS, EXPERTS, may
 from studio.models import Membership, Project
 from studio.overview import Tile
+from studio.web.templatetags.studio import up_to
 
 
 def annotation_tiles(project: Project, membership: Membership) -> list[Tile]:
@@ -31,7 +32,7 @@ def _own_work(project: Project, membership: Membership) -> list[Tile]:
 
 
 def _of_which(done: dict[str, int]) -> str:
-    return ("and more; " if done["all"] > MANY else "") + f"{done['week']:,} in the last seven days"
+    return ("and more; " if done["all"] > MANY else "") + f"{up_to(done['week'], MANY)} in the last seven days"
 
 
 def _collected(project: Project) -> list[Tile]:

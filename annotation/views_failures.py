@@ -225,9 +225,7 @@ def file_failure(request: HttpRequest, project: Project) -> HttpResponse:
 
 
 def _file_completion(request: HttpRequest, project: Project) -> HttpResponse:
-    # What other people wrote is no failure of a model, and not for everybody to read.
-    readable = Completion.objects.filter(Q(author=None) | Q(author=request.user)).select_related("prompt", "model")
-    completion = get_object_or_404(readable, pk=_number(request, "completion"), prompt__project=project)
+    completion = get_object_or_404(failures.fileable(project, request.user), pk=_number(request, "completion"))
     return file_answer(request, project, completion)
 
 

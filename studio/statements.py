@@ -1,8 +1,8 @@
 """SQL written by hand, for the few statements that are asked with every judgement.
 
 To build a queryset's SQL takes longer than the database needs for most of its answers. These texts are built once, and
-PostgreSQL prepares each once a connection. They are for both databases: named
-parameters, `%(user)s`, and what one of them lacks is left out by `for_update`.
+PostgreSQL prepares each once a connection. They are for both databases: named parameters, `%(user)s`, and what one of
+them lacks is left out by `for_update`.
 
     TOKEN, USER = Part(ApiToken, "t"), Part(User, "u")
     found = first(f"SELECT {TOKEN}, {USER} FROM … WHERE t.digest = %(digest)s", {"digest": …}, TOKEN, USER)

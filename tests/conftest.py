@@ -12,6 +12,7 @@ import pytest
 from django.test import Client
 
 from studio.models import Guideline, Membership, Project, Role, User
+from tests.workers import workers  # noqa: F401  (fixture)
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page

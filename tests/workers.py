@@ -11,9 +11,10 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pytest
 import redis
 from django.conf import settings
-from django.db import connection
+from django.db import connection, connections
 
 from studio.services import redis_server_binary
 
@@ -85,6 +86,17 @@ def private_redis() -> Iterator[None]:
     finally:
         process.terminate()
         process.wait()
+
+
+@pytest.fixture
+def workers() -> Iterator[Workers]:
+    """Started on a Redis of the test's own, and gone with it."""
+    with private_redis():
+        found = Workers()
+        found.start()
+        yield found
+        found.kill()
+        connections.close_all()
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 60, what: str = "") -> None:

@@ -67,6 +67,14 @@ def member(request: HttpRequest, project: Project | str, roles: tuple[Role, ...]
     return membership
 
 
+def named(rows: QuerySet[Any], pk: int, what: str) -> Any:
+    """The one of the project's rows that a body names. Raises ValueError when there is none."""
+    found = rows.filter(pk=pk).first()
+    if found is None:
+        raise ValueError(f"This project has no {what} {pk}.")
+    return found
+
+
 def find(
     request: HttpRequest, rows: QuerySet[Any], pk: int, path: str = "project", roles: tuple[Role, ...] = ()
 ) -> tuple[Any, Membership]:

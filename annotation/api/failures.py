@@ -11,7 +11,7 @@ from django.http import Http404, HttpRequest
 from ninja import Query, Router
 
 from annotation import failure_labels, failures, merging, withdraw
-from annotation.api.auth import MANAGE, READ_OR_WORK, WORK, WORK_OR_MANAGE, find, member
+from annotation.api.auth import MANAGE, READ_OR_WORK, WORK, WORK_OR_MANAGE, find, member, named
 from annotation.api.queues import find_member
 from annotation.api.schemas.failures import (
     ExamplePage,
@@ -81,9 +81,7 @@ def change_failure_class(request: HttpRequest, class_id: int, body: FailureClass
 def set_failure_status(request: HttpRequest, class_id: int, body: FailureStatusIn) -> Any:
     """Say how a model fares on the class from now on; earlier states stay as its history. For engineers."""
     found, _ = find_class(request, class_id, ENGINEERS)
-    model = found.project.artifacts.filter(pk=body.model).first()
-    if model is None:
-        raise ValueError(f"This project has no model {body.model}.")
+    model = named(found.project.artifacts, body.model, "model")
     return 201, FailureStatusOut.of(failures.set_status(found, model, body.state, request.user, note=body.note))
 
 
@@ -92,9 +90,7 @@ def merge_failure_class(request: HttpRequest, class_id: int, body: MergeIn) -> A
     """Merge a class into another that means the same. For engineers and whoever owns it."""
     found, membership = find_class(request, class_id)
     _check_may_curate(membership, found)
-    target = found.project.failure_classes.filter(pk=body.into).first()
-    if target is None:
-        raise ValueError(f"This project has no failure class {body.into}.")
+    target = named(found.project.failure_classes, body.into, "failure class")
     return 201, MergeOut.of(merging.merge(found, target, request.user, reason=body.reason))
 
 
@@ -174,13 +170,12 @@ def find_failing_completion(request: HttpRequest, project: Project, body: Failur
         if body.answer not in letters:
             raise ValueError(f"There is no answer '{body.answer}': they are called {', '.join(letters)}.")
         wanted = letters[body.answer]
+        among = Completion.objects.filter(prompt__project=project).select_related("prompt")
     elif body.completion is not None:
-        wanted = body.completion
+        wanted, among = body.completion, failures.fileable(project, request.user)
     else:
         raise ValueError("Name the completion: by 'claim' and 'answer' (its letter), or by 'completion' (its id).")
-    found = Completion.objects.select_related("prompt").filter(pk=wanted, prompt__project=project).first()
-    theirs = found is not None and found.author_id not in (None, request.user.pk)
-    if found is None or (body.claim is None and theirs):
-        # What another person wrote is no failure of a model, and not for everybody to read; in a claim it is not known.
+    found = among.filter(pk=wanted).first()
+    if found is None:
         raise Http404("There is no such completion in this project.")
     return found

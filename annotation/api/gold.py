@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from ninja import Query, Router
 
 from annotation import gold_items
-from annotation.api.auth import MANAGE, READ, find, member
+from annotation.api.auth import MANAGE, READ, find, member, named
 from annotation.api.schemas.gold import CandidateOut, GoldIn, GoldItemOut, GoldOut, GoldPage, GoldResultOut
 from annotation.api.schemas.shared import REFUSED, PageIn, Text
 from annotation.models import Gold, Task
@@ -48,14 +48,8 @@ def list_candidates(request: HttpRequest, slug: Text) -> Any:
 def make_gold(request: HttpRequest, slug: Text, body: GoldIn) -> Any:
     """A gold item with the prompt and answers of a task of this project; people meet it from now on."""
     project = member(request, slug, ENGINEERS).project
-    task = Task.objects.select_related("queue").filter(pk=body.task, queue__project=project).first()
-    if task is None:
-        raise ValueError(f"This project has no task {body.task}.")
-    queue = None
-    if body.queue is not None:
-        queue = project.queues.filter(pk=body.queue).first()
-        if queue is None:
-            raise ValueError(f"This project has no queue {body.queue}.")
+    task = named(Task.objects.select_related("queue").filter(queue__project=project), body.task, "task")
+    queue = None if body.queue is None else named(project.queues, body.queue, "queue")
     made = gold_items.make_gold(
         task, body.tiers, request.user, explanation=body.explanation, is_attention=body.is_attention, queue=queue
     )

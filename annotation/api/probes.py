@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from ninja import Query, Router
 
 from annotation import probe
-from annotation.api.auth import MANAGE, READ_OR_WORK, WORK, find, member
+from annotation.api.auth import MANAGE, READ_OR_WORK, WORK, find, member, named
 from annotation.api.queues import find_member
 from annotation.api.schemas.probes import ConcludeIn, ProbeIn, ProbeOut, ProbePage
 from annotation.api.schemas.shared import REFUSED, ErrorOut, PageIn, Text
@@ -34,12 +34,8 @@ def list_probes(request: HttpRequest, slug: Text, page: Query[PageIn]) -> Any:
 def assign_probe(request: HttpRequest, slug: Text, body: ProbeIn) -> Any:
     """Ask for examples of a failure class in a model, of one person or of the first who takes it. For leads."""
     project = member(request, slug, ENGINEERS).project
-    failure_class = project.failure_classes.filter(pk=body.failure_class).first()
-    if failure_class is None:
-        raise ValueError(f"This project has no failure class {body.failure_class}.")
-    model = project.artifacts.filter(pk=body.model).first()
-    if model is None:
-        raise ValueError(f"This project has no model {body.model}.")
+    failure_class = named(project.failure_classes, body.failure_class, "failure class")
+    model = named(project.artifacts, body.model, "model")
     made = probe.assign(
         failure_class, model, request.user, wanted=body.wanted, instructions=body.instructions,
         assignee=find_member(project, body.assignee) if body.assignee else None,

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from ninja import Query, Router
 
 from annotation import lead
-from annotation.api.auth import MANAGE, READ, find, member
+from annotation.api.auth import MANAGE, READ, find, member, named
 from annotation.api.schemas.queues import (
     LeadReleaseIn,
     QueueIn,
@@ -144,8 +144,6 @@ def _settings(project: Project, body: QueueSettings, *, only_given: bool = False
     if "people" in given:
         given["people"] = [find_member(project, name) for name in given["people"]]
     if given.get("reward_model") is not None:
-        found = project.artifacts.filter(pk=given["reward_model"], kind="reward_model").first()
-        if found is None:
-            raise ValueError(f"This project has no reward model {given['reward_model']}.")
-        given["reward_model"] = found
+        reward_models = project.artifacts.filter(kind="reward_model")
+        given["reward_model"] = named(reward_models, given["reward_model"], "reward model")
     return given

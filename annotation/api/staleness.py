@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from ninja import Router
 
 from annotation import staleness
-from annotation.api.auth import MANAGE, READ, member
+from annotation.api.auth import MANAGE, READ, member, named
 from annotation.api.schemas.shared import REFUSED, Text
 from annotation.api.schemas.staleness import AskedStaleOut, AskStaleIn, StaleGroupsOut, StaleOut
 from studio.access import ENGINEERS
@@ -33,11 +33,7 @@ def ask_for_stale_labels(request: HttpRequest, slug: Text, body: AskStaleIn) -> 
     guideline = staleness.decisive_version(project)
     if guideline is None:
         raise ValueError("There are no guidelines yet, so nothing can be stale.")
-    queue = None
-    if body.queue is not None:
-        queue = project.queues.filter(pk=body.queue).first()
-        if queue is None:
-            raise ValueError(f"This project has no queue {body.queue}.")
+    queue = None if body.queue is None else named(project.queues, body.queue, "queue")
     labels, tasks = staleness.ask_again(
         project, guideline, body.groups, request.user, queue=queue, same_people=body.same_people
     )

@@ -10,7 +10,7 @@ from ninja import File, Query, Router
 from ninja.files import UploadedFile
 
 from annotation import returns, vendors, verdicts
-from annotation.api.auth import EXPORT, IMPORT, MANAGE, READ, find, member
+from annotation.api.auth import EXPORT, IMPORT, MANAGE, READ, find, member, named
 from annotation.api.schemas.shared import REFUSED, PageIn, Text
 from annotation.api.schemas.vendors import NoteIn, RecalledOut, VendorBatchIn, VendorBatchOut, VendorBatchPage
 from annotation.models import VendorBatch
@@ -32,9 +32,7 @@ def list_vendor_batches(request: HttpRequest, slug: Text, page: Query[PageIn]) -
 def hand_over(request: HttpRequest, slug: Text, body: VendorBatchIn) -> Any:
     """Send free places of a queue away; nobody here is offered them until the batch is decided or recalled."""
     project = member(request, slug, ENGINEERS).project
-    queue = project.queues.select_related("project").filter(pk=body.queue).first()
-    if queue is None:
-        raise ValueError(f"This project has no queue {body.queue}.")
+    queue = named(project.queues.select_related("project"), body.queue, "queue")
     how = body.dict(exclude={"queue"})
     return 201, VendorBatchOut.of(vendors.hand_over(queue, user=request.user, **how))
 

@@ -30,6 +30,22 @@ def call() -> Callable[..., Any]:
 
 
 @pytest.fixture
+def unreachable_label_studio(settings) -> None:
+    settings.LABEL_STUDIO_URL = "http://127.0.0.1:9"  # nobody answers there
+    settings.LABEL_STUDIO_API_KEY = "key"
+
+
+@pytest.fixture
+def sent(monkeypatch) -> list[tuple]:
+    """What was handed to the workers for Label Studio."""
+    calls: list[tuple] = []
+    for name in ("push", "pull"):
+        task = f"annotation.label_studio.tasks.{name}_link.delay"
+        monkeypatch.setattr(task, lambda *args, name=name: calls.append((name, *args)))
+    return calls
+
+
+@pytest.fixture
 def var(settings, tmp_path: Path) -> Path:
     settings.VAR = tmp_path
     return tmp_path

@@ -9,23 +9,7 @@ from annotation.models import JournalEntry, LabelStudioLink, Slot
 from annotation.progress import progress
 
 URL = "/projects/helpdesk/label-studio"
-
-
-@pytest.fixture(autouse=True)
-def configured(settings):
-    settings.LABEL_STUDIO_URL = "http://127.0.0.1:9"  # nobody answers there
-    settings.LABEL_STUDIO_API_KEY = "key"
-
-
-@pytest.fixture
-def sent(monkeypatch) -> list[tuple]:
-    """What was handed to the workers."""
-    calls: list[tuple] = []
-    for name in ("push", "pull"):
-        monkeypatch.setattr(
-            f"annotation.api.label_studio.{name}_link.delay", lambda *args, name=name: calls.append((name, *args))
-        )
-    return calls
+pytestmark = pytest.mark.usefixtures("unreachable_label_studio")
 
 
 @pytest.fixture

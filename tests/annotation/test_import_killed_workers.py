@@ -6,33 +6,21 @@ Nothing else is touched: beat finds what was left behind by its heartbeat, and s
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from django.db import connections
 
 from annotation.imports import batches, stage, undo
 from annotation.models import Comparison, Completion, ImportBatch, JournalEntry, Prompt
 from studio.models import Project, User
 from tests.annotation.import_files import left, pair
-from tests.workers import Workers, private_redis, wait_for
+from tests.workers import Workers, wait_for
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 ROWS = 6000  # fifteen transactions
 GONE = (0, 0, 0, 0)
 ALL = (ROWS, 2 * ROWS, 0, ROWS)
-
-
-@pytest.fixture
-def workers() -> Iterator[Workers]:
-    with private_redis():
-        found = Workers()
-        found.start()
-        yield found
-        found.kill()
-        connections.close_all()
 
 
 @pytest.fixture

@@ -151,4 +151,5 @@ def test_few_statements_a_claim_and_an_answer(rank_queue, annotator, guideline, 
     with django_assert_max_num_queries(9):
         claim = claim_next(rank_queue, annotator)
     with django_assert_max_num_queries(12):
-        submit_ranking(claim, [["a"], ["b"], ["c"]])
+        label = submit_ranking(claim, [["a"], ["b"], ["c"]])
+    assert label.annotator == annotator

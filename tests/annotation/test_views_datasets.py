@@ -70,7 +70,7 @@ class TestList:
             freeze_demonstrations(project, engineer)
         browser = client_for(engineer)
         with django_assert_max_num_queries(8):
-            browser.get(URL)
+            assert len(browser.get(URL).context["page"]) == 5
 
 
 class TestFreeze:

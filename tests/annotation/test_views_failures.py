@@ -141,6 +141,14 @@ class TestFile:
     def test_addresses_that_lead_nowhere(self, client_for, sme, project, query):
         assert client_for(sme).get(f"{self.url}?{query}").status_code == 404
 
+    def test_what_others_wrote_is_not_shown(self, client_for, annotator, sme, prompts):
+        written = prompts[0].completions.create(text="Mine alone.", author=annotator)
+        url = f"{self.url}?completion={written.pk}"
+        assert client_for(sme).get(url).status_code == 404
+        written.author = sme
+        written.save()
+        assert "Mine alone." in client_for(sme).get(url).text
+
     def test_wrong_role_and_method(self, client_for, annotator, sme, example):
         url = f"{self.url}?completion={example.completion_id}"
         assert client_for(annotator).get(url).status_code == 403

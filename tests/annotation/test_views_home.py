@@ -48,7 +48,7 @@ class TestHome:
             submit.submit_demonstration(claim_of(write_queue, annotator), "Slice it.")
         browser = client_for(annotator)
         with django_assert_max_num_queries(12):
-            browser.get(HOME)
+            assert len(browser.get(HOME).context["recent"]) == 3
 
 
 class TestQueue:

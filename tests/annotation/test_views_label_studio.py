@@ -13,21 +13,7 @@ from annotation.models import JournalEntry, LabelStudioAnnotation, LabelStudioLi
 from annotation.tasks import find_queue
 
 URL = "/projects/helpdesk/exchange/label-studio/"
-
-
-@pytest.fixture(autouse=True)
-def configured(settings):
-    settings.LABEL_STUDIO_URL = "http://127.0.0.1:9"  # nobody answers there
-    settings.LABEL_STUDIO_API_KEY = "key"
-
-
-@pytest.fixture
-def sent(monkeypatch) -> list[tuple]:
-    """What was handed to the workers."""
-    calls: list[tuple] = []
-    monkeypatch.setattr("annotation.views_label_studio.push_link.delay", lambda *args: calls.append(("push", *args)))
-    monkeypatch.setattr("annotation.views_label_studio.pull_link.delay", lambda *args: calls.append(("pull", *args)))
-    return calls
+pytestmark = pytest.mark.usefixtures("unreachable_label_studio")
 
 
 @pytest.fixture

@@ -178,7 +178,7 @@ class TestRank:
         claim = claim_of(rank_queue, sme)
         browser = client_for(sme)
         with django_assert_max_num_queries(10):
-            browser.get(work_url(claim))
+            assert browser.get(work_url(claim)).status_code == 200
 
 
 class TestAfterTheLease:

@@ -5,7 +5,6 @@ import re
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connections
 
 from studio.models import Membership, Project, Role, User
 from studio.runs import registry
@@ -33,16 +32,6 @@ def project():
 @pytest.fixture
 def user():
     return User.objects.create_user("somebody")
-
-
-@pytest.fixture
-def workers():
-    with private_redis():
-        found = Workers()
-        found.start()
-        yield found
-        found.kill()
-        connections.close_all()
 
 
 def reach(run: Run, *statuses: str, seconds: float = 60, workers: Workers | None = None) -> Run:

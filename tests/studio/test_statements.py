@@ -19,7 +19,7 @@ LEFT JOIN studio_membership m ON m.user_id = u.id WHERE t.expires_at > %(now)s O
 """
 
 
-def compare(user: User) -> None:
+def assert_as_querysets(user: User) -> None:
     """Dates, JSON, truth values and NULL survive; a LEFT JOIN that finds none gives None."""
     now = datetime(2026, 1, 1, 12, tzinfo=UTC)
     made = [
@@ -37,9 +37,8 @@ def compare(user: User) -> None:
         assert getattr(found[0][0], field.attname) == getattr(stored, field.attname), field.name
     assert found[0][1] == user and found[0][1].is_scripted is False
     assert found[0][2:] == (None, 1)
-    assert (
-        statements.change("UPDATE studio_apitoken SET revoked_at = %(at)s WHERE expires_at > %(at)s", {"at": now}) == 2
-    )
+    revoke = "UPDATE studio_apitoken SET revoked_at = %(at)s WHERE expires_at > %(at)s"
+    assert statements.change(revoke, {"at": now}) == 2
     stored.refresh_from_db()
     assert stored.revoked_at == now
     with pytest.raises(IntegrityError), transaction.atomic():
@@ -52,12 +51,12 @@ def compare(user: User) -> None:
 
 @pytest.mark.django_db
 def test_on_sqlite():
-    compare(User.objects.create_user("ann"))
+    assert_as_querysets(User.objects.create_user("ann"))
 
 
 @pytest.mark.postgres
 def test_on_postgres_where_they_are_prepared(on_postgres):  # noqa: F811
-    compare(User.objects.create_user("ann"))
+    assert_as_querysets(User.objects.create_user("ann"))
     for _ in range(2):  # anew: psycopg forgets what it prepared when a transaction is rolled back
         statements.rows(READ, {"now": datetime(2026, 1, 1, tzinfo=UTC)})
     with connection.cursor() as cursor:

@@ -24,6 +24,10 @@ def test_number(value, shown):
     assert tags.number(value) == shown
 
 
+def test_a_count_to_a_bound():
+    assert [tags.up_to(n, 1000) for n in (0, 1000, 1001)] == ["0", "1,000", "more than 1,000"]
+
+
 @pytest.mark.parametrize(
     ("size", "shown"),
     [(0, "0 B"), (999, "999 B"), (1_000, "1.0 kB"), (99_400, "99.4 kB"), (270_000_000, "270 MB"), (4.3e9, "4.3 GB"),

@@ -13,6 +13,7 @@ from studio.runs.directory import RunDirectory, read_jsonl
 from tests.training import tiny
 from tests.training.launching import ask_ranks_to_stop, finish, kill, make_run, series, start, wait_for_step
 from training.chat import CHATML_TEMPLATE
+from training.demonstrations import encode_demonstrations, hold_out
 from training.recipes import sft
 
 ROWS = [
@@ -149,20 +150,20 @@ def test_two_ranks_with_every_weight_sharded(tmp_path, kind, zero_stage, ranks):
 def test_validation_prompts_are_held_out_whole():
     """10 prompts with two demonstrations each, share 0.2: two prompts, so four demonstrations."""
     rows = [{"prompt": tiny.user(str(i % 10)), "completion": tiny.assistant(str(i))} for i in range(20)]
-    train, held = sft.hold_out(rows, 0.2, seed=1)
+    train, held = hold_out(rows, 0.2, seed=1)
     assert (len(train), len(held)) == (16, 4)
     assert not {r["prompt"][0]["content"] for r in train} & {r["prompt"][0]["content"] for r in held}
-    assert sft.hold_out(rows, 0.0, seed=1) == (rows, [])
+    assert hold_out(rows, 0.0, seed=1) == (rows, [])
 
 
 def test_over_length_demonstrations_are_left_out_and_counted_not_cut():
     tokenizer = tiny.tokenizer()
     tokenizer.chat_template = "{{ messages[0]['content'] }}"
     rows = [{"prompt": tiny.user("ab"), "completion": tiny.assistant("c" * n)} for n in (1, 2, 3)]  # 2 + n + EOS tokens
-    kept, dropped = sft.encode_demonstrations(tokenizer, rows, max_length=5, completion_only_loss=True)
+    kept, dropped = encode_demonstrations(tokenizer, rows, max_length=5, completion_only_loss=True)
     assert ([len(row["input_ids"]) for row in kept], dropped) == ([4, 5], 1)
     assert kept[0]["labels"] == [-100, -100, tokenizer.convert_tokens_to_ids("c"), tokenizer.eos_token_id]
-    whole, _ = sft.encode_demonstrations(tokenizer, rows, max_length=5, completion_only_loss=False)
+    whole, _ = encode_demonstrations(tokenizer, rows, max_length=5, completion_only_loss=False)
     assert whole[0]["labels"] == whole[0]["input_ids"]
 
 

@@ -66,6 +66,12 @@ def markdown(text: str | None) -> SafeString:
 
 
 @register.filter
+def up_to(value: int, bound: int) -> str:
+    """A count that ended at `bound` + 1: "more than 1,000" beyond the bound."""
+    return f"more than {number(bound)}" if value > bound else number(value)
+
+
+@register.filter
 def number(value: Any) -> str:
     """12,345 below a million, then 1.2M and 3.4B; fractions get four significant digits; nothing is a dash."""
     if value is None or value == "":
