@@ -42,9 +42,8 @@ def take_back(project: Project, user: User, by: User, reason: str = "") -> Stand
         if open_ones.update(consent_withdrawn_at=timezone.now(), consent_reason=reason) != 1:
             raise ValueError("The consent has been taken back already.")
         record(project, by, WITHDRAWN, person=user, reason=reason, **label_counts(project, user))
-        for claim in Claim.objects.filter(
-            annotator=user, task__queue__project=project, status=Claim.Status.LIVE
-        ).select_related("task__queue"):
+        live = Claim.objects.filter(annotator=user, project=project, status=Claim.Status.LIVE)
+        for claim in live.select_related("task__queue"):
             release(claim, reason="Consent was taken back.")
     standing.refresh_from_db()
     return standing

@@ -102,6 +102,7 @@ def _take(task: Task, queue: Queue, user: User) -> Claim | None:
     claim = Claim.objects.create(
         task=task,
         annotator=user,
+        project_id=queue.project_id,
         guideline=queue.project.guideline,
         shown_order=shown,
         created_at=now,

@@ -143,7 +143,7 @@ def _counts(project: Project) -> dict[int, dict[str, int]]:
         for row in labels.values("annotator").annotate(n=Count("pk"), week=Count("pk", filter=_this_week())):
             counts[row["annotator"]][name] = row["n"]
             counts[row["annotator"]]["week"] += row["week"]
-    ended = Claim.objects.filter(task__queue__project=project).order_by().values("annotator")
+    ended = Claim.objects.filter(project=project).order_by().values("annotator")
     for row in ended.annotate(skips=Count("pk", filter=SKIPPED), handed_in=Count("pk", filter=HANDED_IN)):
         if row["annotator"] in counts or _has_worked(row):  # not: a vendor's, still to be decided
             counts[row["annotator"]] |= {"skips": row["skips"], "handed_in": row["handed_in"]}
@@ -289,7 +289,7 @@ def portrait(project: Project, user: User, *, only_told: bool = False) -> Portra
 
 def _counts_of(project: Project, user: User) -> dict[str, int]:
     """`_counts` of one person. One query."""
-    claims = Claim.objects.filter(annotator=user, task__queue__project=project)
+    claims = Claim.objects.filter(annotator=user, project=project)
     wanted = {"n_skips": claims.filter(SKIPPED), "n_handed_in": claims.filter(HANDED_IN)}
     for name, model in LABELS.items():
         labels = model.objects.filter(annotator=user, prompt__project=project, withdrawn_at=None)

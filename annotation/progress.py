@@ -115,7 +115,7 @@ def _for_person(annotator: User, skills: dict[int, Sequence[str]]) -> Q:
 
 def own_work(project: Project, user: User) -> dict[str, int]:
     """How much this person has handed in, in `all`, in the last `week` and in the last `day`, counted to MANY + 1."""
-    mine = Claim.objects.filter(annotator=user, task__queue__project=project, status=Claim.Status.SUBMITTED).order_by()
+    mine = Claim.objects.filter(annotator=user, project=project, status=Claim.Status.SUBMITTED).order_by()
     now = timezone.now()
     wanted = {
         "all": mine,

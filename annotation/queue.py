@@ -190,6 +190,7 @@ def _take(slot: Slot, queue: Queue, annotator: User, guideline: Guideline | None
     claim = Claim(
         task=slot.task,
         annotator=annotator,
+        project_id=queue.project_id,
         guideline=guideline,
         shown_order=shown,
         created_at=now,

@@ -249,7 +249,7 @@ def _add_claims(batch: VendorBatch, rows: list[Checked], claims: Iterable[int]) 
             for pk, row in zip(claims, rows)
         ],
         status=Claim.Status.RELEASED, reason=UNDECIDED, expires_at=now, finished_at=now,
-        guideline_id=_guideline_id(batch),
+        project_id=batch.project_id, guideline_id=_guideline_id(batch),
     )  # fmt: skip
 
 

@@ -59,7 +59,7 @@ def _queues(project: Project, membership: Membership) -> list[dict[str, Any]]:
 
 
 def _recent(project: Project, user: User) -> list[Claim]:
-    mine = Claim.objects.filter(annotator=user, task__queue__project=project, status=Claim.Status.SUBMITTED)
+    mine = Claim.objects.filter(annotator=user, project=project, status=Claim.Status.SUBMITTED)
     related = ("task__prompt", "task__queue", "guideline", "demonstration", "comparison")
     return list(mine.select_related(*related).order_by("-finished_at", "-id")[:RECENT])
 

@@ -30,7 +30,7 @@ KINDS: dict[str, type[Comparison] | type[Demonstration]] = {"comparison": Compar
 @member_required()
 def mine(request: HttpRequest, project: Project) -> HttpResponse:
     """Everything this person handed in, newest first."""
-    done = Claim.objects.filter(annotator=request.user, task__queue__project=project, status=Claim.Status.SUBMITTED)
+    done = Claim.objects.filter(annotator=request.user, project=project, status=Claim.Status.SUBMITTED)
     related = ("task__prompt", "task__queue", "guideline", "demonstration", "comparison")
     found = done.select_related(*related).order_by("-finished_at", "-id")
     page = Paginator(found, PAGE).get_page(request.GET.get("page"))

@@ -64,7 +64,7 @@ def work(request: HttpRequest, project: Project, claim_id: int) -> HttpResponse:
 def own_claim(project: Project, user: User, claim_id: int) -> Claim:
     related = ("task__queue__project", "task__prompt", "task__review", "guideline", "draft", "annotator")
     claims = Claim.objects.select_related(*related)
-    return get_object_or_404(claims, pk=claim_id, annotator=user, task__queue__project=project)
+    return get_object_or_404(claims, pk=claim_id, annotator=user, project=project)
 
 
 def wants_json(request: HttpRequest) -> bool:

@@ -164,7 +164,7 @@ def growth(server, many: int, *, few: int = 1000, rounds: int = 6) -> dict[str, 
     """A claim and the pages about a queue, small and large in turn, so that both meet the same machine."""
     urls = {size: _database(server, f"tasks_{size}") for size in (few, many)}
     claims: dict[int, list[float]] = {few: [], many: []}
-    pages: dict[int, list[float]] = {few: [], many: []}
+    pages: dict[int, list[tuple[float, ...]]] = {few: [], many: []}
     for size, url in urls.items():
         with data.on_database(url):
             data.add_many(data.make_crowd(200), size)
@@ -174,17 +174,21 @@ def growth(server, many: int, *, few: int = 1000, rounds: int = 6) -> dict[str, 
                 took, seen = _claims_and_pages()
                 if turn:  # the first warms up
                     claims[size] += took
-                    pages[size] += seen
+                    pages[size].append(seen)
+    page_ms = {size: [1000 * median(times) for times in zip(*seen, strict=True)] for size, seen in pages.items()}
     return {
         "claim_ms_1k": round(1000 * median(claims[few]), 2),
         "claim_ms_1m": round(1000 * median(claims[many]), 2),
         "claim_growth_1k_to_1m": round(median(claims[many]) / median(claims[few]), 2),
-        "page_growth_1k_to_1m": round(median(pages[many]) / median(pages[few]), 2),
+        "page_ms_1k": [round(ms, 1) for ms in page_ms[few]],
+        "page_ms_1m": [round(ms, 1) for ms in page_ms[many]],
+        "page_growth_1k_to_1m": round(max(b / a for a, b in zip(page_ms[few], page_ms[many], strict=True)), 2),
     }
 
 
-def _claims_and_pages(claims_each: int = 4) -> tuple[list[float], list[float]]:
-    """Seconds of each claim (and the answer that makes room for the next one, not counted), and of each page."""
+def _claims_and_pages(claims_each: int = 4) -> tuple[list[float], tuple[float, ...]]:
+    """Seconds of each claim (and the answer that makes room for the next one, not counted), and of the list of queues
+    and of the queue's own page."""
     from django.test import Client
     from django.urls import reverse
 
@@ -211,7 +215,7 @@ def _claims_and_pages(claims_each: int = 4) -> tuple[list[float], list[float]]:
         started = time.perf_counter()
         assert client.get(path).status_code == 200
         pages.append(time.perf_counter() - started)
-    return claims, pages
+    return claims, tuple(pages)
 
 
 # Imports

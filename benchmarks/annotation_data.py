@@ -125,10 +125,12 @@ def add_many(crowd: Crowd, tasks: int) -> None:
             SELECT id, 0, 'free', queue_id, priority, '', random() FROM annotation_task"""
         )
         cursor.execute(
-            """INSERT INTO annotation_claim (task_id, annotator_id, status, shown_order, created_at, expires_at,
-                finished_at, surplus, skip, paused_seconds, reason, idempotency_key, body_digest)
-            SELECT t.id, u.id, 'submitted', jsonb_build_array(), a.at, a.at, a.at, false, '', 0, '', '', ''
-            FROM annotation_task t, LATERAL (SELECT now() - (t.id %% 300) * interval '1 day' AS at) a,
+            """INSERT INTO annotation_claim (task_id, annotator_id, project_id, status, shown_order, created_at,
+                expires_at, finished_at, surplus, skip, paused_seconds, reason, idempotency_key, body_digest)
+            SELECT t.id, u.id, q.project_id, 'submitted', jsonb_build_array(), a.at, a.at, a.at, false, '', 0, '', '',
+                ''
+            FROM annotation_task t JOIN annotation_queue q ON q.id = t.queue_id,
+            LATERAL (SELECT now() - (t.id %% 300) * interval '1 day' AS at) a,
             LATERAL (SELECT min(id) + t.id / 3 %% %s AS id FROM studio_user) u WHERE t.id %% 3 = 0""",
             [len(crowd.tokens)],
         )

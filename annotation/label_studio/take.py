@@ -141,8 +141,9 @@ def _claim(row: LabelStudioAnnotation, person: User) -> Claim:
         raise ValueError(f"{person.display_name} is working on this task here; what they hand in first counts.")
     now = timezone.now()
     claim = Claim.objects.create(
-        task=task, annotator=person, guideline=row.link.guideline, shown_order=row.task.shown_order,
-        created_at=min(_begun(row.raw), now), expires_at=now + timedelta(minutes=task.queue.lease_minutes),
+        task=task, annotator=person, project_id=task.queue.project_id, guideline=row.link.guideline,
+        shown_order=row.task.shown_order, created_at=min(_begun(row.raw), now),
+        expires_at=now + timedelta(minutes=task.queue.lease_minutes),
     )  # fmt: skip
     for slot in links.away_slots(row.link, [task.pk]).order_by("number").values_list("pk", flat=True):
         place = Slot.objects.filter(pk=slot, status=Slot.Status.AWAY)
@@ -188,9 +189,9 @@ def _skip(row: LabelStudioAnnotation, people: People) -> Taken | None:
         return None
     now = timezone.now()
     row.claim = Claim.objects.create(
-        task=row.task.task, annotator=_person(row, people), guideline=row.link.guideline, status=Claim.Status.RELEASED,
-        shown_order=row.task.shown_order, created_at=min(_begun(row.raw), now), expires_at=now, finished_at=now,
-        skip=Skip.OTHERS, reason=SKIPPED,
+        task=row.task.task, annotator=_person(row, people), project_id=row.task.task.queue.project_id,
+        guideline=row.link.guideline, status=Claim.Status.RELEASED, shown_order=row.task.shown_order,
+        created_at=min(_begun(row.raw), now), expires_at=now, finished_at=now, skip=Skip.OTHERS, reason=SKIPPED,
     )  # fmt: skip
     return Taken.SKIPPED
 

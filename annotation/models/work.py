@@ -173,6 +173,8 @@ class Claim(models.Model):
 
     task = models.ForeignKey(Task, on_delete=models.PROTECT, related_name="claims")
     annotator = models.ForeignKey(User, on_delete=models.PROTECT, related_name="claims")
+    # Copy of the task's queue's: one index then finds, and counts, what a person has done in a project.
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="claims", db_index=False)
     status = models.CharField(max_length=9, choices=Status.choices, default=Status.LIVE)
     guideline = models.ForeignKey(
         Guideline, null=True, blank=True, on_delete=models.PROTECT, related_name="claims",
@@ -206,7 +208,9 @@ class Claim(models.Model):
             models.Index(fields=["expires_at"], condition=Q(status="live"), name="claim_live_expiry"),
             models.Index(fields=["annotator", "status", "-id"], name="claim_of_annotator"),
             models.Index(
-                fields=["annotator", "-finished_at", "-id"], condition=Q(status="submitted"), name="claim_finished"
+                fields=["annotator", "project", "-finished_at", "-id"],
+                condition=Q(status="submitted"),
+                name="claim_finished",
             ),
         ]
 
@@ -248,8 +252,10 @@ class Slot(models.Model):
     class Meta:
         ordering = ["task", "number"]
         constraints = [models.UniqueConstraint(fields=["task", "number"], name="slot_number_once")]
-        indexes = [
-            models.Index(fields=["queue", "status", "skill", "assignee", "-priority", "place"], name="slot_next")
+        indexes = [  # the task last: what counts places without those of gold reads the index alone
+            models.Index(
+                fields=["queue", "status", "skill", "assignee", "-priority", "place", "task"], name="slot_next"
+            )
         ]
 
     def __str__(self) -> str:

@@ -89,7 +89,9 @@ def test_nobody_meets_the_prompt_they_judged_in_earnest(project, prompts, answer
     claim = gold.next_gold(rank_queue, annotator)
     release(claim)
     slot = task.slots.first()
-    Claim.objects.create(task=task, annotator=annotator, status="submitted", expires_at=claim.expires_at)
+    Claim.objects.create(
+        task=task, annotator=annotator, project=project, status="submitted", expires_at=claim.expires_at
+    )
     assert slot.status == "free" and gold.next_gold(rank_queue, annotator) is None
 
 
@@ -174,7 +176,9 @@ def results(queue, user, accuracies) -> None:
     """Results on a gold item, as if they had come from claims; then the thresholds."""
     item = Gold.objects.filter(task__queue=queue).first()
     for accuracy in accuracies:
-        claim = Claim.objects.create(task=item.task, annotator=user, status="released", expires_at="2027-01-01T00:00Z")
+        claim = Claim.objects.create(
+            task=item.task, annotator=user, project=queue.project, status="released", expires_at="2027-01-01T00:00Z"
+        )
         GoldResult.objects.create(gold=item, claim=claim, annotator=user, accuracy=accuracy)
         gold._apply_thresholds(queue, user)
 

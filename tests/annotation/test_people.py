@@ -66,7 +66,12 @@ def test_skips_and_imported_labels(judged, project, annotator, sme, prompts, ans
     judged.tasks.update(overlap=9)
     judged.tasks.first().slots.create(number=8, queue=judged)
     claim = Claim.objects.create(
-        task=judged.tasks.last(), annotator=sme, status="released", skip=Skip.OTHERS, expires_at=timezone.now()
+        task=judged.tasks.last(),
+        annotator=sme,
+        project=project,
+        status="released",
+        skip=Skip.OTHERS,
+        expires_at=timezone.now(),
     )
     a, b = answers[0][0].pk, answers[0][1].pk
     Comparison.objects.create(prompt=prompts[0], annotator=sme, tiers=[[a], [b]], shown_order=[a, b])  # imported

@@ -134,7 +134,9 @@ class TestGold:
 
     def test_an_item_that_most_fail_is_pointed_out(self, client_for, engineer, item, disputed, sme, annotator, owner):
         for user in (sme, annotator, owner):
-            claim = item.task.claims.create(annotator=user, status="released", expires_at="2027-01-01T00:00Z")
+            claim = item.task.claims.create(
+                annotator=user, project=disputed.project, status="released", expires_at="2027-01-01T00:00Z"
+            )
             GoldResult.objects.create(gold=item, claim=claim, annotator=user, accuracy=0.2)
         assert "Most fail it: is it right?" in client_for(engineer).get(f"{URL}gold/").text
 
