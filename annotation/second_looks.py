@@ -34,7 +34,7 @@ def flagged(project: Project, *, done: bool = False) -> QuerySet[Any]:
 def look_up(rows: list[dict[str, Any]]) -> list[Label]:
     """The labels of these rows of `flagged`, in their order, with prompt, person and (of a comparison) its task."""
     found: dict[tuple[str, int], Label] = {}
-    for kind, related in (("comparison", ("task__queue",)), ("demonstration", ("completion",))):
+    for kind, related in (("comparison", ("task__queue", "task__gold")), ("demonstration", ("completion",))):
         wanted = [row["pk"] for row in rows if row["kind"] == kind]
         labels = KINDS[kind].objects.select_related("prompt", "annotator", "guideline", *related).in_bulk(wanted)
         found |= {(kind, pk): label for pk, label in labels.items()}
@@ -55,7 +55,8 @@ def send_on(label: Label, user: User, note: str = "") -> None:
     note = _note(note)
     if not may_be_settled(label):
         raise ValueError(
-            "Only a ranking that came from a queue can be settled by another. Withdraw it, or let it stand."
+            "Only a ranking that came from a queue, and not of a gold item, can be settled by another. "
+            "Withdraw it, or let it stand."
         )
     _conclude(label)
     (task,) = send_to_adjudication(label.prompt.project, [label.task_id], user, at_least=1)  # type: ignore[union-attr]
@@ -73,7 +74,9 @@ def take_out(label: Label, user: User, reason: str) -> None:
 
 
 def may_be_settled(label: Label) -> bool:
-    return isinstance(label, Comparison) and label.task is not None and label.task.queue.kind == Kind.RANK
+    """Not what answers a gold item: its answer is known."""
+    task = label.task if isinstance(label, Comparison) else None
+    return task is not None and task.queue.kind == Kind.RANK and not hasattr(task, "gold")
 
 
 def _conclude(label: Label) -> None:

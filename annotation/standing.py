@@ -12,7 +12,7 @@ from annotation.desk import Desk, look_at
 from annotation.journal import record
 from annotation.models import GoldResult, Kind, Queue, Standing
 from studio.access import EXPERTS
-from studio.models import Membership, Project, User
+from studio.models import Membership, Project, Role, User
 
 Status = Standing.Status
 WORSE = (Status.ACTIVE, Status.WARNED, Status.PAUSED, Status.EXCLUDED)  # thresholds only go to the right
@@ -108,12 +108,20 @@ def set_standing(project: Project, user: User, status: str, reason: str, by: Use
         raise ValueError("Give a reason: the person reads it.")
     if not Membership.objects.filter(project=project, user=user).exists():
         raise ValueError(f"{user.username} is not a member of this project.")
+    if by and not may_judge(project, user, by):
+        raise ValueError(f"{user.username} owns this project: only an owner decides about an owner.")
     found = _row(project, user)
     before = found.status
     if before == status and found.reason == reason:
         raise ValueError(f"{user.username} is {Status(status).label.lower()} already.")
     _change(found, before, status, reason, by)
     return found
+
+
+def may_judge(project: Project, user: User, by: User) -> bool:
+    """Whether `by`, who leads, may change where this person stands: what owners may do, engineers do not take away."""
+    owners = set(Membership.objects.filter(project=project, role=Role.OWNER).values_list("user", flat=True))
+    return user.pk not in owners or by.pk in owners
 
 
 @transaction.atomic

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from annotation.models import Standing
 from annotation.people import Portrait, board, decisions_about, find_person, portrait, trials
-from annotation.standing import let_repeat_trial, set_standing
+from annotation.standing import let_repeat_trial, may_judge, set_standing
 from annotation.statistics.habits import Habits, differs
 from annotation.statistics.intervals import Interval
 from annotation.views_journal import facts
@@ -77,10 +77,11 @@ def habit_rows(habits: Habits, everybody: Habits | None) -> list[dict[str, Any]]
 def person(request: HttpRequest, project: Project, user_id: int) -> HttpResponse:
     user = _find_person(project, user_id)
     found = portrait(project, user)
+    is_judged = found.person.membership and may_judge(project, user, request.user)
     context = {
         "results": found.gold[:GOLD_SHOWN],
         "decisions": [(entry, facts(entry)) for entry in decisions_about(project, user)],
-        "actions": [a for a in ACTIONS if a[0] != found.person.standing.status] if found.person.membership else [],
+        "actions": [a for a in ACTIONS if a[0] != found.person.standing.status] if is_judged else [],
         "is_lead": True,
         **_portrait_context(project, found),
     }

@@ -11,8 +11,15 @@ from ninja.files import UploadedFile
 
 from annotation import datasets
 from annotation.api.auth import EXPORT, IMPORT, READ, find, member, scoped
-from annotation.api.schemas.exchange import DatasetOut, FreezeIn, ImportOptions, ImportOut
-from annotation.api.schemas.shared import REFUSED, Text
+from annotation.api.schemas.exchange import (
+    DatasetOut,
+    DatasetPage,
+    FreezeIn,
+    ImportOptions,
+    ImportOut,
+    ImportPage,
+)
+from annotation.api.schemas.shared import REFUSED, PageIn, Text
 from annotation.exports.datasets import export_dataset
 from annotation.exports.labels import export_labels
 from annotation.imports import batches
@@ -25,7 +32,6 @@ from studio.web.downloads import download
 
 router = Router(tags=["exchange"])
 SEE_IMPORTS = scoped(Scope.READ, Scope.IMPORT)
-LISTED = 200
 
 
 @router.post("/projects/{slug}/imports", auth=IMPORT, response={202: ImportOut, **REFUSED})
@@ -45,11 +51,11 @@ def add_import(request: HttpRequest, slug: Text, file: File[UploadedFile], optio
     return 202, batch
 
 
-@router.get("/projects/{slug}/imports", auth=SEE_IMPORTS, response={200: list[ImportOut], **REFUSED})
-def list_imports(request: HttpRequest, slug: Text) -> Any:
-    """The newest imports with how far they are."""
-    project = member(request, slug, ENGINEERS).project
-    return list(ImportBatch.objects.filter(project=project)[:LISTED])
+@router.get("/projects/{slug}/imports", auth=SEE_IMPORTS, response={200: ImportPage, **REFUSED})
+def list_imports(request: HttpRequest, slug: Text, page: Query[PageIn]) -> Any:
+    """The imports with how far they are, oldest first."""
+    found, after = page.cut(ImportBatch.objects.filter(project=member(request, slug, ENGINEERS).project))
+    return {"items": found, "next": after}
 
 
 @router.get("/imports/{batch_id}", auth=SEE_IMPORTS, response={200: ImportOut, **REFUSED})
@@ -71,11 +77,12 @@ def find_batch(request: HttpRequest, batch_id: int) -> ImportBatch:
     return find(request, ImportBatch.objects.all(), batch_id, roles=ENGINEERS)[0]
 
 
-@router.get("/projects/{slug}/datasets", auth=READ, response={200: list[DatasetOut], **REFUSED})
-def list_datasets(request: HttpRequest, slug: Text) -> Any:
-    """The newest frozen datasets."""
+@router.get("/projects/{slug}/datasets", auth=READ, response={200: DatasetPage, **REFUSED})
+def list_datasets(request: HttpRequest, slug: Text, page: Query[PageIn]) -> Any:
+    """The frozen datasets, oldest first."""
     project = member(request, slug, ENGINEERS).project
-    return list(Artifact.objects.filter(project=project, kind=Artifact.Kind.DATASET).order_by("-id")[:LISTED])
+    found, after = page.cut(Artifact.objects.filter(project=project, kind=Artifact.Kind.DATASET))
+    return {"items": found, "next": after}
 
 
 @router.get("/datasets/{dataset_id}/export", auth=EXPORT, response={200: None, **REFUSED})

@@ -18,6 +18,7 @@ from annotation.api.schemas.failures import (
     FailureClassDetail,
     FailureClassIn,
     FailureClassOut,
+    FailureClassPage,
     FailureClassPatch,
     FailureExampleIn,
     FailureExampleOut,
@@ -38,14 +39,20 @@ from studio.models import Membership, Project, Role
 router = Router(tags=["failures"])
 
 
-@router.get("/projects/{slug}/failure-classes", response={200: list[FailureClassOut], **REFUSED})
-def list_failure_classes(request: HttpRequest, slug: Text) -> Any:
-    """The failure classes of the project with the number of their examples."""
+@router.get("/projects/{slug}/failure-classes", response={200: FailureClassPage, **REFUSED})
+def list_failure_classes(request: HttpRequest, slug: Text, page: Query[PageIn]) -> Any:
+    """The failure classes of the project with the number of their examples, in the order of their ids."""
     found = FailureClass.objects.filter(project=member(request, slug).project)
     standing = Q(examples__withdrawn_at=None)
-    return list(
-        found.values("id", "name", "description", "severity").annotate(examples=Count("examples", filter=standing))
-    )
+    classes, after = page.cut(found.annotate(examples_standing=Count("examples", filter=standing)))
+    items = [
+        {
+            "id": each.pk, "name": each.name, "description": each.description, "severity": each.severity,
+            "examples": each.examples_standing,
+        }
+        for each in classes
+    ]  # fmt: skip
+    return {"items": items, "next": after}
 
 
 @router.post("/projects/{slug}/failure-classes", auth=WORK, response={201: FailureClassOut, **REFUSED})

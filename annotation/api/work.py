@@ -31,7 +31,8 @@ from annotation.progress import waiting_for
 from annotation.revise import reopen, revise
 from annotation.standing import MayNotWork
 from studio import statements
-from studio.models import Guideline, Project
+from studio.access import ENGINEERS
+from studio.models import Guideline, Membership, Project, Role
 from studio.statements import Part
 
 router = Router(tags=["work"])
@@ -39,10 +40,14 @@ RANKING = ("tiers", "unrankable", "strength", "ratings", "flags", "rationale")  
 
 
 @router.get("/queues", auth=READ_OR_WORK, response={200: list[QueueOut], **REFUSED})
-def list_queues(request: HttpRequest, project: Text = "") -> Any:
-    """The open queues of your projects (or of one, by its slug)."""
-    projects = [member(request, project).project] if project else list(request.user.projects.all())
-    queues = list(Queue.objects.filter(project__in=projects, is_open=True).select_related("project"))
+def list_queues(request: HttpRequest, project: Text = "", closed: bool = False) -> Any:
+    """The open queues of your projects (or of one, by its slug); with `closed`, where you lead, the closed ones."""
+    roles = ENGINEERS if closed else tuple(Role)
+    if project:
+        projects = [member(request, project, roles).project.pk]
+    else:
+        projects = list(Membership.objects.filter(user=request.user, role__in=roles).values_list("project", flat=True))
+    queues = list(Queue.objects.filter(project__in=projects, is_open=not closed).select_related("project"))
     waiting = waiting_for(queues, request.user)
     return [queue_out(q, waiting.get(q.pk, 0)) for q in queues]
 

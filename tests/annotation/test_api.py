@@ -2,7 +2,7 @@
 
 from django.test import Client
 
-from annotation.models import Comparison, Completion, FailureClass, FailureExample, Prompt
+from annotation.models import Comparison, Completion, FailureClass, FailureExample, Prompt, Queue
 from annotation.queue import claim_next
 from annotation.submit import submit_demonstration
 from studio.models import ApiToken
@@ -81,6 +81,16 @@ def test_queues(call, annotator, outsider, rank_queue, write_queue):
     assert [(q["kind"], q["waiting"]) for q in queues] == [("rank", 4), ("demonstrate", 4)]
     assert call(outsider, "GET", "/queues").json() == []
     assert call(outsider, "GET", "/queues?project=helpdesk").status_code == 404
+
+
+def test_closed_queues_are_for_engineers(call, annotator, engineer, outsider, rank_queue, write_queue):
+    Queue.objects.filter(pk=rank_queue.pk).update(is_open=False)
+    assert [q["id"] for q in call(annotator, "GET", "/queues").json()] == [write_queue.pk]
+    assert [q["id"] for q in call(engineer, "GET", "/queues?project=helpdesk&closed=true").json()] == [rank_queue.pk]
+    assert [q["id"] for q in call(engineer, "GET", "/queues?closed=true").json()] == [rank_queue.pk]
+    assert call(annotator, "GET", "/queues?closed=true").json() == []
+    assert call(annotator, "GET", "/queues?project=helpdesk&closed=true").status_code == 403
+    assert call(engineer, "GET", "/queues?closed=perhaps").status_code == 422
 
 
 def test_claim_tells_the_work_and_not_the_models(call, annotator, rank_queue, guideline):
@@ -175,7 +185,19 @@ def test_failure_examples_by_claim_and_by_completion(call, sme, annotator, outsi
     assert call(sme, "POST", path, {"completion": answers[5][1].pk, "correction": "x" * 100_001}).status_code == 422
     assert call(annotator, "POST", path, example).status_code == 403
     assert call(outsider, "POST", path, example).status_code == 404
-    assert call(annotator, "GET", "/projects/helpdesk/failure-classes").json()[0]["examples"] == 2
+    assert call(annotator, "GET", "/projects/helpdesk/failure-classes").json()["items"][0]["examples"] == 2
+
+
+def test_failure_classes_come_in_pages(call, sme, annotator):
+    for name in ("Invents functions", "Too short", "Off the topic"):
+        assert call(sme, "POST", "/projects/helpdesk/failure-classes", {"name": name}).status_code == 201
+    seen, after = [], 0
+    while after is not None:
+        page = call(annotator, "GET", f"/projects/helpdesk/failure-classes?limit=2&after={after}").json()
+        seen.append([each["name"] for each in page["items"]])
+        after = page["next"]
+    assert seen == [["Invents functions", "Too short"], ["Off the topic"]]
+    assert call(annotator, "GET", "/projects/helpdesk/failure-classes?limit=0").status_code == 422
 
 
 def test_what_a_person_wrote_is_no_failure_of_a_model(call, sme, annotator, write_queue):

@@ -44,9 +44,9 @@ def test_a_file_comes_in(var, project, engineer):
     assert set(Prompt.objects.values_list("split", "cluster")) == {("train", "lists")}
     again = send_file(engineer, ROWS)
     assert again.status_code == 422 and "imported already" in again.json()["detail"]
-    assert [b["id"] for b in Client().get(f"{API}/projects/helpdesk/imports", headers=headers(engineer)).json()] == [
-        batch["id"]
-    ]
+    assert [
+        b["id"] for b in Client().get(f"{API}/projects/helpdesk/imports", headers=headers(engineer)).json()["items"]
+    ] == [batch["id"]]
 
 
 def test_a_bad_row_is_named_and_nothing_stays(var, project, engineer):
@@ -82,7 +82,7 @@ def test_datasets(var, project, engineer, rank_queue, annotator):
     made = Client().post(f"{API}/projects/helpdesk/datasets", json.dumps(body), **post)
     assert made.status_code == 201
     assert made.json()["metadata"]["type"] == "comparisons"
-    (listed,) = Client().get(f"{API}/projects/helpdesk/datasets", headers=headers(engineer)).json()
+    (listed,) = Client().get(f"{API}/projects/helpdesk/datasets", headers=headers(engineer)).json()["items"]
     assert (listed["id"], listed["name"]) == (made.json()["id"], "First")
 
 

@@ -245,6 +245,14 @@ def test_who_may_not_work(rank_queue, project, annotator, engineer, sme):
         check_may_work(rank_queue, annotator)
 
 
+def test_only_an_owner_decides_about_an_owner(project, owner, engineer):
+    with pytest.raises(ValueError, match="only an owner decides about an owner"):
+        set_standing(project, owner, "excluded", "Too slow", engineer)
+    assert not Standing.objects.exists() and not JournalEntry.objects.exists()
+    assert set_standing(project, owner, "paused", "On leave", owner).status == "paused"
+    assert set_standing(project, engineer, "warned", "Too fast", owner).status == "warned"
+
+
 def test_setting_a_standing(project, annotator, engineer, outsider):
     for status, reason, who, problem in (
         ("dead", "x", annotator, "Choose what to do"),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from annotation import second_looks
-from annotation.models import Comparison, Demonstration, JournalEntry, Kind, Task
+from annotation.gold_items import make_gold
+from annotation.models import Comparison, Demonstration, JournalEntry, Kind, Queue, Task
 from annotation.queue import claim_next
 from annotation.submit import submit_demonstration, submit_ranking
 from tests.annotation.test_effects import compare
@@ -75,6 +76,21 @@ def test_it_is_withdrawn(written, engineer, client_for):
     written.refresh_from_db()
     assert (written.is_withdrawn, written.withdrawn_reason, written.second_look_done) == (True, "Wrong for 3.8", True)
     assert shown(client.get(URL)) == [] == shown(client.get(URL, {"show": "done"}))
+
+
+def test_answers_to_gold_items_are_not_settled(rank_queue, sme, engineer, client_for):
+    task = rank_queue.tasks.last()
+    gold = make_gold(task, [[pk] for pk in task.completions.values_list("pk", flat=True)], engineer)
+    Queue.objects.update(gold_rate=1)
+    rank_queue.refresh_from_db()
+    claim = claim_next(rank_queue, sme)
+    assert claim.task_id == gold.task_id
+    ranked = submit_ranking(claim, [["a"], ["b"], ["c"]], second_look="Is b dangerous?")
+    client = client_for(engineer)
+    assert client.get(URL).context["rows"][0]["may_settle"] is False
+    assert "not of a gold item" in client.post(act_on(ranked), {"act": "settle"}, follow=True).text
+    ranked.refresh_from_db()
+    assert not ranked.second_look_done
 
 
 def test_demonstrations_are_not_settled(written, engineer, client_for):

@@ -80,6 +80,14 @@ class TestStanding:
             assert problem in client_for(engineer).post(url, data, follow=True).text
         assert not Standing.objects.exclude(status="active").exists()
 
+    def test_of_an_owner_only_by_an_owner(self, client_for, engineer, owner, project):
+        url = f"{URL}people/{owner.pk}/"
+        assert "standing-excluded" not in client_for(engineer).get(url).text
+        assert "standing-excluded" in client_for(owner).get(url).text
+        refused = client_for(engineer).post(f"{url}standing/", {"status": "excluded", "reason": "x"}, follow=True)
+        assert "only an owner decides about an owner" in refused.text
+        assert not Standing.objects.exclude(status="active").exists()
+
     def test_wrong_role_and_method(self, client_for, annotator, sme, engineer, project):
         url = f"{URL}people/{annotator.pk}/standing/"
         assert client_for(sme).post(url, {"status": "warned", "reason": "x"}).status_code == 403

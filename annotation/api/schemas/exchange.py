@@ -31,6 +31,16 @@ class DatasetOut(Schema):
     created_at: datetime
 
 
+class ImportPage(Schema):
+    items: list[ImportOut]
+    next: int | None = Field(..., description="Send it as `after` for the next page; null on the last.")
+
+
+class DatasetPage(Schema):
+    items: list[DatasetOut]
+    next: int | None = Field(..., description="Send it as `after` for the next page; null on the last.")
+
+
 class ImportOptions(Schema):
     format: Text = Field("", description="Left empty, the content decides: hh_rlhf, open_assistant, alpaca, columns …")
     split: Literal["hash", "train", "test"] = Field("hash", description="For every new prompt; hash: by its question.")

@@ -21,6 +21,11 @@ class FailureClassOut(Schema):
     examples: int
 
 
+class FailureClassPage(Schema):
+    items: list[FailureClassOut]
+    next: int | None = Field(..., description="Send it as `after` for the next page; null on the last.")
+
+
 class FailureClassIn(Body):
     name: Text
     description: Text = Field("", max_length=LONGEST)
