@@ -31,6 +31,15 @@ def hash_fraction(key: str, purpose: str) -> float:
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
+def has_nul(value: Any) -> bool:
+    """Whether a text in this JSON value holds the character that PostgreSQL keeps in no text."""
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, dict):
+        return any(has_nul(name) or has_nul(each) for name, each in value.items())
+    return isinstance(value, list) and any(map(has_nul, value))
+
+
 def check_messages(value: Any) -> list[dict[str, str]]:
     """A text or a list of messages as a list of {"role", "content"}.
 

@@ -152,7 +152,6 @@ def find_classes(
 # Examples
 
 
-@transaction.atomic
 def fileable(project: Project, user: User) -> QuerySet[Completion]:
     """The completions that this person may file by their id: what others wrote is no failure of a model, and not for
     everybody to read."""
@@ -160,6 +159,7 @@ def fileable(project: Project, user: User) -> QuerySet[Completion]:
     return Completion.objects.filter(written, prompt__project=project).select_related("prompt", "model")
 
 
+@transaction.atomic
 def add_example(
     failure_class: FailureClass, completion: Completion, user: User, *, correction: str, reasoning: str = ""
 ) -> FailureExample:

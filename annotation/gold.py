@@ -93,7 +93,7 @@ def _unmet(queue: Queue, user: User):
 
 @transaction.atomic
 def _take(task: Task, queue: Queue, user: User) -> Claim | None:
-    slot = _place(task)
+    slot = place_for(task)
     if slot is None:
         return None
     shown = list(TaskCompletion.objects.filter(task=task).values_list("completion_id", flat=True))
@@ -112,7 +112,7 @@ def _take(task: Task, queue: Queue, user: User) -> Claim | None:
     return claim
 
 
-def _place(task: Task) -> int | None:
+def place_for(task: Task) -> int | None:
     """The id of a place that is now ours: one that somebody gave back, or a new one."""
     idle = Slot.objects.filter(task=task, status__in=[Slot.Status.FREE, Slot.Status.WITHDRAWN])
     for pk in idle.values_list("id", flat=True)[:ATTEMPTS]:

@@ -10,7 +10,7 @@ from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from annotation import journal
-from annotation.failures import final_class
+from annotation.failures import successors
 from annotation.models import FailureClass, FailureExample, FailureMerge
 from studio.models import User
 
@@ -58,8 +58,9 @@ def undo_merge(done: FailureMerge, user: User) -> int:
     standing = FailureMerge.objects.filter(pk=done.pk, undone_at=None)
     if standing.update(undone_at=timezone.now()) != 1:
         raise ValueError("This merge was taken back already.")
-    holder = final_class(FailureClass.objects.get(pk=done.target_id))
-    examples = FailureExample.objects.filter(pk__in=done.examples, failure_class=holder)
+    # Not only in the class at the end: a later merge leaves doubles in the class that it merges.
+    holders = successors(done.source.project_id)[done.target_id]
+    examples = FailureExample.objects.filter(pk__in=done.examples, failure_class__in=holders)
     returned = examples.update(failure_class=done.source)
     FailureClass.objects.filter(pk=done.source_id).update(merged_into=None)
     journal.record(done.source.project_id, user, "merge undone", done.source, into=done.target.name, examples=returned)

@@ -11,7 +11,8 @@ from datetime import timedelta
 from django.db.models import Case, Count, Exists, IntegerField, OuterRef, Q, QuerySet, Subquery, Value, When
 from django.utils import timezone
 
-from annotation.models import Claim, Gold, Queue, Skip, Slot
+from annotation.models import Claim, Gold, Kind, Queue, Skip, Slot
+from studio.access import EXPERTS
 from studio.models import Membership, Project, User
 
 MANY = 1000  # counting ends here: MANY + 1 stands for "more than MANY"
@@ -84,14 +85,21 @@ def waiting_for(queues: Iterable[Queue], annotator: User) -> dict[int, int]:
     queues = list(queues)
     projects = {queue.project_id for queue in queues}
     member = Membership.objects.filter(user=annotator, project__in=projects)
-    skills = dict(member.values_list("project", "skills"))
+    roles = {project: (role, skills) for project, role, skills in member.values_list("project", "role", "skills")}
+    skills = {project: skills for project, (_, skills) in roles.items()}
+    experts = {project for project, (role, _) in roles.items() if role in EXPERTS}
     mine = Claim.objects.filter(task=OuterRef("task"), annotator=annotator)
     closed = mine.filter(Q(status__in=[Claim.Status.LIVE, Claim.Status.SUBMITTED]) | Q(skip__in=NOT_AGAIN))
     free = Slot.objects.filter(_for_person(annotator, skills), queue=OuterRef("pk"), status=Slot.Status.FREE)
     could = BoundedCount(free.filter(~Exists(closed)).order_by(*IN_LINE), PLACES, distinct="task_id")
     begun = Claim.objects.filter(task__queue=OuterRef("pk"), annotator=annotator, status=Claim.Status.LIVE)
     people = Queue.people.through.objects.filter(queue=OuterRef("pk"))
-    for_them = [queue.pk for queue in queues if not queue.skill or queue.skill in skills.get(queue.project_id, ())]
+    for_them = [
+        queue.pk
+        for queue in queues
+        if (not queue.skill or queue.skill in skills.get(queue.project_id, ()))
+        and (queue.kind != Kind.ADJUDICATE or queue.project_id in experts)
+    ]
     is_kept_from = Exists(people) & ~Exists(people.filter(user=annotator))
     found = Queue.objects.filter(pk__in=[queue.pk for queue in queues]).order_by()
     counted = found.annotate(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import transaction
 
-from annotation.conversations import check_messages, hash_fraction, message_key, root_key
+from annotation.conversations import check_messages, has_nul, hash_fraction, message_key, root_key
 from annotation.models import Prompt, Split
 from studio.models import Project, User
 
@@ -58,7 +57,7 @@ def parse_prompt(row: dict[str, Any], where: str) -> PromptRow:
         raise ValueError(f"{where}: 'tags' must be a list of texts.")
     if not isinstance(reference, dict):
         raise ValueError(f'{where}: \'reference\' must be an object, for example {{"terms": ["append"]}}.')
-    if "\\u0000" in json.dumps([cluster, tags, reference]):
+    if has_nul([cluster, tags, reference]):
         raise ValueError(f"{where}: contains a NUL character, which no text has: remove it.")
     split = row.get("split")
     if split not in (None, "", *Split.values):

@@ -105,7 +105,7 @@ def _match(
 
 
 def close_review(review: Review) -> None:
-    """Take what still waits out of the queue; the judgements made so far are the result."""
+    """Take what still waits out of the queue; the judgements made so far, and those begun, are the result."""
     with transaction.atomic():
         withdraw_tasks(review.tasks.all())
         Queue.objects.filter(pk=review.queue_id).update(is_open=False)

@@ -15,6 +15,7 @@ from django.utils import timezone
 from annotation import journal
 from annotation.models import Claim, Comparison, Demonstration, Draft, GoldResult, Kind, Review, Slot, Task
 from annotation.revisions import Label, rewrite
+from annotation.standing import has_no_consent
 from annotation.submit import demonstration_content, edit_distance, is_unchanged, label_of, ranking_content
 from studio.models import User
 
@@ -36,6 +37,8 @@ def why_not_reopened(claim: Claim, user: User) -> str:
         return "Its review is closed."
     if claim.task.adjudications.exclude(status=Task.Status.WITHDRAWN).exists():
         return "The task's judgements differ and are being settled. You can still change your answer."
+    if has_no_consent(claim.project_id, user):
+        return "You have withdrawn your consent to the use of your work, so no work is given to you."
     if _was_told(claim):
         return "You have been shown the right order, so your answer stands."
     if label_of(claim).is_withdrawn:
@@ -61,7 +64,7 @@ def reopen(claim: Claim, user: User) -> Claim:
             raise ValueError(why)
         label = label_of(claim)
         now = timezone.now()
-        stood = (now - claim.finished_at).total_seconds() if claim.finished_at else 0
+        stood = (now - (claim.paused_at or claim.finished_at or now)).total_seconds()
         changes = {
             "status": Claim.Status.LIVE, "finished_at": None, "idempotency_key": "", "body_digest": "",
             "paused_at": None, "paused_seconds": claim.paused_seconds + stood,

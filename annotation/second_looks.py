@@ -69,8 +69,8 @@ def send_on(label: Label, user: User, note: str = "") -> None:
 @transaction.atomic
 def take_out(label: Label, user: User, reason: str) -> None:
     """It was right to doubt it: withdraw it. Raises ValueError without a reason."""
-    withdraw(label, user, reason)
     _conclude(label)
+    withdraw(label, user, reason)
 
 
 def may_be_settled(label: Label) -> bool:
@@ -80,7 +80,8 @@ def may_be_settled(label: Label) -> bool:
 
 
 def _conclude(label: Label) -> None:
-    waiting = type(label).objects.filter(pk=label.pk, second_look_done=False).exclude(second_look="")
+    standing = type(label).objects.filter(pk=label.pk, withdrawn_at=None)
+    waiting = standing.filter(second_look_done=False).exclude(second_look="")
     if waiting.update(second_look_done=True) != 1:
         raise ValueError("Nobody waits for a second look at this label any more: somebody was faster.")
     label.second_look_done = True

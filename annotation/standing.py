@@ -42,6 +42,11 @@ def check_may_work(queue: Queue, user: User, desk: Desk | None = None) -> None:
         _check_calibration(queue, user)
 
 
+def has_no_consent(project_id: int, user: User) -> bool:
+    """Whether this person took back their consent to the use of their work in the project."""
+    return Standing.objects.filter(project=project_id, user=user, consent_withdrawn_at__isnull=False).exists()
+
+
 def _stopped(status: str, reason: str) -> str:
     why = f" Reason: {reason.rstrip('.')}." if reason else ""
     if status == Status.PAUSED:

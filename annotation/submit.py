@@ -15,13 +15,15 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 from rapidfuzz.distance import Levenshtein
 
+from annotation import gold
 from annotation.comparisons import check_tiers
-from annotation.gold import after_submit
+from annotation.conversations import has_nul
 from annotation.instrument import check_demonstration, check_ranking, instrument_of
 from annotation.journal import record
 from annotation.models import Claim, Comparison, Completion, Demonstration, Draft, Kind, Prompt, Slot, Strength
 from annotation.queue import free_places, free_slot, renew
 from annotation.revisions import rewrite
+from annotation.standing import has_no_consent
 from studio import statements
 
 LONGEST = 100_000  # characters of an answer, reasoning or rationale
@@ -233,7 +235,7 @@ def _submit(
                 if getattr(claim, "draft", None) is not None:  # one that is saved meanwhile does no harm
                     Draft.objects.filter(claim=claim).delete()
                 record(claim.task.prompt.project_id, claim.annotator, "submitted", label, **_detail(surplus))
-                after_submit(claim, label)
+                gold.after_submit(claim, label)
         except (IntegrityError, _Meanwhile):
             continue
         _close_when_done(claim.task_id)
@@ -250,7 +252,9 @@ def _renew(claim: Claim, content: dict[str, Any], fields: dict[str, Any]) -> Lab
     kind = Demonstration if claim.task.kind == Kind.DEMONSTRATE else Comparison
     label = kind.objects.filter(claim=claim).first()
     if label is not None:
-        standing = {"withdrawn_at": None, "withdrawn_by": None, "withdrawn_reason": ""}
+        standing: dict[str, Any] = {"withdrawn_at": None, "withdrawn_by": None, "withdrawn_reason": ""}
+        if fields["second_look"] != label.second_look:
+            standing["second_look_done"] = False
         rewrite(label, claim.annotator, content, **fields, **standing)
     return label
 
@@ -293,7 +297,7 @@ def _finish_claim(claim: Claim, key: str, digest: str) -> bool:
     mine = Claim.objects.filter(pk=claim.pk)
     if mine.filter(status__in=[Claim.Status.EXPIRED, Claim.Status.RELEASED]).update(**changes) != 1:
         raise _Meanwhile
-    surplus = not _take_free_place(claim)
+    surplus = has_no_consent(claim.project_id, claim.annotator) or not _take_free_place(claim)
     if surplus:
         mine.update(surplus=True)
     return surplus
@@ -324,6 +328,9 @@ def _give_up_later_claim(claim: Claim) -> None:
 
 
 def _take_free_place(claim: Claim) -> bool:
+    if hasattr(claim.task, "gold"):  # nobody else is given its places
+        place = gold.place_for(claim.task)
+        return place is not None and Slot.objects.filter(pk=place).update(status=Slot.Status.DONE, claim=claim) == 1
     free = free_places(claim.task_id, claim.annotator)
     # skip_locked only keeps PostgreSQL from waiting for somebody who is just claiming; the UPDATE decides.
     for slot in free.select_for_update(skip_locked=True):
@@ -364,7 +371,7 @@ def save_draft(claim: Claim, content: dict[str, Any]) -> Draft:
     written = json.dumps(content)
     if len(written) > 4 * LONGEST:
         raise ValueError("The draft is too long to be saved.")
-    if "\\u0000" in written:
+    if has_nul(content):
         raise ValueError("The draft contains a NUL character, which no text has: remove it.")
     draft = Draft.objects.update_or_create(claim=claim, defaults={"content": content})[0]
     renew(claim)

@@ -6,7 +6,7 @@ import uuid
 from typing import Any
 
 from django.contrib import messages
-from django.core.exceptions import ObjectDoesNotExist
+from django.core.exceptions import ObjectDoesNotExist, PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -26,7 +26,7 @@ from annotation.settling import earlier_judgements
 from annotation.views import next_task
 from annotation.views_failures import file_answer
 from studio.access import EXPERTS, may, member_required
-from studio.models import Project, User
+from studio.models import Project
 from studio.web.markdown import render_markdown
 
 
@@ -38,7 +38,7 @@ def work(request: HttpRequest, project: Project, claim_id: int) -> HttpResponse:
     After its lease has ended the form still works: the answer counts while the task has a free place. The page's
     script sends the form itself and asks for JSON: 200 {"next": address}, or 422 when the form has to be shown again.
     """
-    claim = own_claim(project, request.user, claim_id)
+    claim = own_claim(request, project, claim_id)
     if request.method == "GET" and claim.status == Claim.Status.SUBMITTED:
         return redirect(label_view(claim), project.slug, submit.label_of(claim).pk)
     form = _form(request, claim)
@@ -61,10 +61,13 @@ def work(request: HttpRequest, project: Project, claim_id: int) -> HttpResponse:
     return _show(request, project, claim, form)
 
 
-def own_claim(project: Project, user: User, claim_id: int) -> Claim:
+def own_claim(request: HttpRequest, project: Project, claim_id: int) -> Claim:
     related = ("task__queue__project", "task__prompt", "task__review", "guideline", "draft", "annotator")
     claims = Claim.objects.select_related(*related)
-    return get_object_or_404(claims, pk=claim_id, annotator=user, project=project)
+    claim = get_object_or_404(claims, pk=claim_id, annotator=request.user, project=project)
+    if claim.task.kind == Kind.ADJUDICATE and not may(request.membership, EXPERTS):  # any more
+        raise PermissionDenied("Disagreements are settled by subject-matter experts and engineers.")
+    return claim
 
 
 def wants_json(request: HttpRequest) -> bool:
@@ -187,7 +190,7 @@ def label_view(claim: Claim) -> str:
 @member_required()
 def release(request: HttpRequest, project: Project, claim_id: int) -> HttpResponse:
     """Skip the task: for oneself later, for others, or for nobody until somebody has looked at it."""
-    claim = own_claim(project, request.user, claim_id)
+    claim = own_claim(request, project, claim_id)
     form = SkipForm(request.POST)
     if not form.is_valid():
         sentence = " ".join(error for errors in form.errors.values() for error in errors)
@@ -212,7 +215,7 @@ SKIPPED = {
 @member_required()
 def undo(request: HttpRequest, project: Project, claim_id: int) -> HttpResponse:
     """Take back what was just handed in; the screen shows it again, to be changed and handed in anew."""
-    claim = own_claim(project, request.user, claim_id)
+    claim = own_claim(request, project, claim_id)
     try:
         reopen(claim, request.user)
     except ValueError as error:
@@ -226,7 +229,7 @@ def undo(request: HttpRequest, project: Project, claim_id: int) -> HttpResponse:
 @member_required()
 def pause(request: HttpRequest, project: Project, claim_id: int) -> HttpResponse:
     """Let the clock of the task stand still, or go on."""
-    claim = own_claim(project, request.user, claim_id)
+    claim = own_claim(request, project, claim_id)
     if not (queue.go_on(claim) if claim.paused_at else queue.pause(claim)):
         messages.info(request, "This task is not yours any more: its time was over or it has your answer.")
     return redirect("annotation:work", project.slug, claim.pk)
@@ -236,7 +239,7 @@ def pause(request: HttpRequest, project: Project, claim_id: int) -> HttpResponse
 @member_required(*EXPERTS)
 def failure(request: HttpRequest, project: Project, claim_id: int) -> HttpResponse:
     """File one of the shown answers, `?answer=` its letter, under a failure class."""
-    claim = own_claim(project, request.user, claim_id)
+    claim = own_claim(request, project, claim_id)
     answer = queue.shown_answers(claim).get(request.GET.get("answer", ""))
     if answer is None:
         raise Http404("This task has no such answer.")

@@ -31,7 +31,7 @@ from annotation.progress import waiting_for
 from annotation.revise import reopen, revise
 from annotation.standing import MayNotWork
 from studio import statements
-from studio.access import ENGINEERS
+from studio.access import ENGINEERS, EXPERTS
 from studio.models import Guideline, Membership, Project, Role
 from studio.statements import Part
 
@@ -164,6 +164,8 @@ def find_claim(request: HttpRequest, claim_id: int) -> Claim:
         raise Http404("There is no such claim of yours.")
     found, task, task.prompt, task.queue, project, instrument, found.guideline, draft, gold_item = row
     task.queue.project = task.prompt.project = project
+    if task.queue.kind == Kind.ADJUDICATE:  # it shows what others said, also to whoever was an expert when they took it
+        member(request, project, EXPERTS)
     found.task, found.annotator = task, request.user
     if gold_item is not None:
         gold_item.task = task

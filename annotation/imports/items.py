@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from annotation.conversations import check_messages, message_key, root_key
+from annotation.conversations import check_messages, has_nul, message_key, root_key
 
 LONGEST = 1_000_000  # characters of one text
 MOST_ANSWERS = 26  # of one ranking: answers are called a, b, c …
@@ -144,6 +144,6 @@ def about_prompt(row: Mapping[str, Any]) -> dict[str, Any]:
         if split not in SPLITS:
             raise ValueError(f"'split' must be 'train' or 'test', not '{split}'")
         said["split"] = split
-    if ("tags" in said or "reference" in said) and "\\u0000" in json.dumps([tags, reference]):
+    if ("tags" in said or "reference" in said) and has_nul([tags, reference]):
         raise ValueError("contains a NUL character, which no text has")
     return said

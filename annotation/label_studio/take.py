@@ -26,10 +26,10 @@ from annotation.models import (
     LabelStudioTask,
     Skip,
     Slot,
-    Standing,
 )
 from annotation.queue import release
 from annotation.revise import reopen, revise
+from annotation.standing import has_no_consent
 from annotation.submit import submit_demonstration, submit_ranking
 from studio.models import User
 
@@ -126,7 +126,7 @@ def _person(row: LabelStudioAnnotation, people: People) -> User:
     if not isinstance(remote, int):
         raise ValueError("It does not say who made it.")
     person = people.find(remote)
-    if Standing.objects.filter(project=row.link.project_id, user=person, consent_withdrawn_at__isnull=False).exists():
+    if has_no_consent(row.link.project_id, person):
         raise ValueError(f"{person.display_name} has withdrawn their consent to the use of their work.")
     return person
 

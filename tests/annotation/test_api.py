@@ -1,5 +1,6 @@
 """The HTTP API: each endpoint works, and refuses bad input, the wrong person and the wrong role."""
 
+import pytest
 from django.test import Client
 
 from annotation.models import Comparison, Completion, FailureClass, FailureExample, Prompt, Queue
@@ -242,3 +243,23 @@ def test_text_that_no_database_stores_is_refused(call, engineer, sme, write_queu
         assert call(engineer, "POST", "/projects/helpdesk/prompts", {"prompts": [{"prompt": text}]}).status_code == 422
         assert call(sme, "POST", "/projects/helpdesk/failure-classes", {"name": text}).status_code == 422
     assert call(sme, "GET", "/queues?project=%00").status_code == 422
+
+
+def test_code_that_names_the_character_is_no_nul(call, sme, engineer, write_queue):
+    claim = claim_next(write_queue, sme)
+    content = {"fields": {"text": ["In Python write '\\u0000'."]}}
+    assert call(sme, "PUT", f"/claims/{claim.pk}/draft", {"content": content}).status_code == 200
+    assert call(sme, "GET", f"/claims/{claim.pk}").json()["draft"] == content
+    row = {"prompt": "What is '\\u0000'?", "tags": ["\\u0000"], "reference": {"terms": ["\\u0000"]}}
+    assert call(engineer, "POST", "/projects/helpdesk/prompts", {"prompts": [row]}).status_code == 201
+
+
+@pytest.mark.parametrize("deep", [101, 900, 5000])
+def test_json_that_is_nested_too_deep(call, sme, write_queue, deep):
+    claim = claim_next(write_queue, sme)
+    token = ApiToken.issue(sme, "deep")[1]
+    body = '{"content": {"a": ' + "[" * deep + "]" * deep + "}}"
+    answer = Client().put(
+        f"/api/v1/claims/{claim.pk}/draft", body, "application/json", headers={"Authorization": f"Bearer {token}"}
+    )
+    assert answer.status_code in (400, 422), answer.content

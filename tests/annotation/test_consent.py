@@ -8,6 +8,7 @@ from annotation import consent
 from annotation.datasets import freeze_comparisons
 from annotation.models import Claim, DatasetItem, JournalEntry, Standing
 from annotation.queue import claim_next
+from annotation.revise import reopen
 from annotation.standing import MayNotWork
 from annotation.submit import submit_ranking
 from studio.models import User
@@ -167,3 +168,23 @@ class TestPages:
         client = client_for(annotator)
         with django_assert_max_num_queries(15):
             assert client.get(OWN).status_code == 200
+
+
+class TestLate:
+    def test_the_answer_takes_no_place_from_others(self, project, rank_queue, annotator, sme):
+        claim = claim_next(rank_queue, annotator)
+        consent.take_back(project, annotator, annotator)
+        late = submit_ranking(Claim.objects.get(pk=claim.pk), [["a"], ["b"], ["c"]])
+        assert late.surplus
+        taken = []
+        while other := claim_next(rank_queue, sme):
+            submit_ranking(other, [["a"], ["b"], ["c"]])
+            taken.append(other.task_id)
+        assert claim.task_id in taken and len(taken) == 4
+
+    def test_nothing_is_opened_again(self, project, rank_queue, annotator):
+        claim = claim_next(rank_queue, annotator)
+        submit_ranking(claim, [["a"], ["b"], ["c"]])
+        consent.take_back(project, annotator, annotator)
+        with pytest.raises(ValueError, match="withdrawn your consent"):
+            reopen(claim, annotator)

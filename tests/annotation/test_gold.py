@@ -340,3 +340,13 @@ def test_many_meet_one_item_on_postgres(on_postgres):
 @pytest.mark.django_db(transaction=True)
 def test_many_meet_one_item_on_one_file():
     assert_many_meet_one_item()
+
+
+def test_a_late_answer_to_gold_has_its_place_like_any_other(gold_queue, annotator):
+    set_rules(gold_queue, gold_rate=1)
+    claim = gold.next_gold(gold_queue, annotator)
+    release(claim)
+    label = submit_ranking(Claim.objects.get(pk=claim.pk), [[letter] for letter in claim.letters])
+    assert not label.surplus and Slot.objects.get(claim=claim).status == "done"
+    task = Task.objects.get(pk=claim.task_id)
+    assert task.overlap == task.slots.count() == 1

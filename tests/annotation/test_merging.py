@@ -6,8 +6,9 @@ import pytest
 
 from annotation.failures import add_class, add_example, edit_class, final_class, find_classes, set_status
 from annotation.merging import merge, undo_merge
-from annotation.models import FailureClass, FailureMerge, JournalEntry
-from studio.models import Project
+from annotation.models import Completion, FailureClass, FailureMerge, JournalEntry
+from annotation.prompts import import_prompts
+from studio.models import Project, User
 from tests.annotation.test_concurrency import in_threads
 
 
@@ -143,8 +144,6 @@ def assert_one_of_crossing_merges_happens(project, user) -> None:
 
 @pytest.mark.postgres
 def test_cross_merges_on_postgres(on_postgres):
-    from studio.models import User
-
     project = Project.objects.create(slug="crowd", name="Crowd")
     assert_one_of_crossing_merges_happens(project, User.objects.create(username="lead"))
 
@@ -152,3 +151,25 @@ def test_cross_merges_on_postgres(on_postgres):
 @pytest.mark.django_db(transaction=True)
 def test_cross_merges_on_one_file(project, engineer):
     assert_one_of_crossing_merges_happens(project, engineer)
+
+
+def test_an_example_that_a_later_merge_left_behind_goes_back_too(project, sme, engineer, answers):
+    a, b, c = (add_class(project, name, sme) for name in ("A", "B", "C"))
+    example = add_example(a, answers[0][0], sme, correction="Right.")
+    add_example(c, answers[0][0], sme, correction="Right.")
+    first = merge(a, b, engineer)
+    merge(b, c, engineer)  # C has the same answer by the same person: the double stays in B
+    assert undo_merge(first, engineer) == 1
+    example.refresh_from_db()
+    assert example.failure_class == a
+
+
+@pytest.mark.postgres
+def test_filing_holds_its_class_against_merges_on_postgres(on_postgres):
+    """Outside a transaction of its own, PostgreSQL refuses to lock the row."""
+    user = User.objects.create(username="expert")
+    project = Project.objects.create(slug="crowd", name="Crowd")
+    (prompt,) = import_prompts(project, [{"prompt": "How do I reverse a list?"}], user).prompts
+    answer = Completion.objects.create(prompt=prompt, text="With list.flip().")
+    example = add_example(add_class(project, "Invents methods", user), answer, user, correction="Use reversed().")
+    assert JournalEntry.objects.get(act="filed").failure_example == example

@@ -252,3 +252,15 @@ def test_undo_races_with_undo_and_with_others(where, request):
         }  # fmt: skip
     for label in Comparison.objects.select_related("claim"):
         assert label.is_withdrawn == (label.claim.status == "live")
+
+
+def test_a_pause_that_ran_when_it_was_handed_in_stays_a_pause(write_queue, annotator):
+    claim = queue.claim_next(write_queue, annotator)
+    now = timezone.now()
+    Claim.objects.filter(pk=claim.pk).update(
+        created_at=now - timedelta(hours=5), paused_at=now - timedelta(hours=5) + timedelta(seconds=30)
+    )
+    claim.refresh_from_db()
+    first = submit.submit_demonstration(claim, "One.")
+    again = submit.submit_demonstration(reopen(claim, annotator), "Two.")
+    assert first.seconds == pytest.approx(30, abs=5) and again.seconds == pytest.approx(30, abs=5)

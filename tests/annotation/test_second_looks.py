@@ -8,6 +8,7 @@ from annotation import second_looks
 from annotation.gold_items import make_gold
 from annotation.models import Comparison, Demonstration, JournalEntry, Kind, Queue, Task
 from annotation.queue import claim_next
+from annotation.revise import reopen
 from annotation.submit import submit_demonstration, submit_ranking
 from tests.annotation.test_effects import compare
 
@@ -126,3 +127,19 @@ def test_queries_do_not_grow(ranked, written, engineer, answers, sme, client_for
     client = client_for(engineer)
     with django_assert_max_num_queries(15):
         assert len(shown(client.get(URL))) == 6
+
+
+def test_asked_for_anew_after_an_undo_it_waits_again(ranked, annotator, engineer, project):
+    second_looks.mark_done(ranked, engineer, "It is fine.")
+    claim = reopen(ranked.claim, annotator)
+    with pytest.raises(ValueError, match="Nobody waits"):  # it does not stand now
+        second_looks.send_on(Comparison.everything.get(pk=ranked.pk), engineer)
+    again = submit_ranking(claim, [["a"], ["b"], ["c"]], second_look="Answer b shows a password.")
+    assert again.pk == ranked.pk and not again.second_look_done
+    assert [row["pk"] for row in second_looks.flagged(project)] == [ranked.pk]
+
+
+def test_looked_at_and_handed_in_again_unchanged_it_stays_so(ranked, annotator, engineer):
+    second_looks.mark_done(ranked, engineer, "It is fine.")
+    again = submit_ranking(reopen(ranked.claim, annotator), [["a"], ["b"], ["c"]], second_look="Is b dangerous?")
+    assert again.second_look_done

@@ -8,6 +8,7 @@ from django.db import IntegrityError, transaction
 from annotation import lead
 from annotation.gold_items import adjudicated_tasks, make_gold, unanimous_tasks
 from annotation.models import Comparison, JournalEntry, Kind, Task
+from annotation.progress import waiting_for
 from annotation.queue import claim_next
 from annotation.settling import (
     disagreement,
@@ -21,6 +22,7 @@ from annotation.settling import (
 from annotation.standing import MayNotWork
 from annotation.submit import submit_ranking
 from annotation.withdraw import withdraw
+from studio.models import Membership, Role
 from tests.annotation.judging import judge_all
 
 
@@ -132,3 +134,19 @@ def test_what_all_agree_on_and_what_was_settled_suggest_gold(
     submit_ranking(claim, [["b"], ["a", "c"]])
     (candidate,) = adjudicated_tasks(project)
     assert candidate.task == settled and len(candidate.tiers) == 2
+
+
+def test_whoever_is_no_expert_any_more_does_not_read_what_others_said(
+    disputed, project, engineer, owner, client_for, call
+):
+    (task,) = send_to_adjudication(project, [measure(judged_tasks(project))[0].task], engineer)
+    claim = claim_next(task.queue, engineer)
+    page = f"/projects/helpdesk/annotate/work/{claim.pk}/"
+    assert client_for(engineer).get(page).status_code == 200
+    Membership.objects.filter(user=engineer).update(role=Role.ANNOTATOR)
+    assert client_for(engineer).get(page).status_code == 403
+    assert call(engineer, "GET", f"/claims/{claim.pk}").status_code == 403
+    body = {"tiers": [[letter] for letter in claim.letters]}
+    assert call(engineer, "POST", f"/claims/{claim.pk}/submit", body, **{"Idempotency-Key": "k"}).status_code == 403
+    assert waiting_for([task.queue], engineer) == {task.queue_id: 1}  # what was begun; nothing new
+    assert claim_next(task.queue, owner) is None  # it is held until the lease ends
