@@ -12,8 +12,8 @@ from django.utils import timezone
 
 from annotation.comparisons import Tiers, check_tiers, pairs
 from annotation.journal import record
-from annotation.models import Comparison, Gold, Kind, Queue, Task, TaskCompletion
-from annotation.settling import judged_tasks, measure
+from annotation.models import Gold, Kind, Queue, Task, TaskCompletion
+from annotation.settling import counted, judged_tasks, measure
 from annotation.statistics.intervals import Interval, wilson
 from studio.models import Project, User
 
@@ -131,9 +131,5 @@ def _candidates(tasks: QuerySet[Task]) -> list[tuple[Task, Tiers]]:
     """Tasks without gold on their prompt, each with its newest standing ranking, where that orders any answers."""
     has_gold = Task.objects.filter(prompt=OuterRef("prompt"), gold__isnull=False, gold__retired_at=None)
     found = tasks.exclude(Exists(has_gold)).select_related("prompt", "queue", "adjudicates__queue").order_by("-pk")
-    rankings = dict(
-        Comparison.objects.filter(task__in=found, withdrawn_at=None, surplus=False)
-        .order_by("id")
-        .values_list("task", "tiers")
-    )
+    rankings = dict(counted().filter(task__in=found).order_by("id").values_list("task", "tiers"))
     return [(task, rankings[task.pk]) for task in found if pairs(rankings.get(task.pk, []))]

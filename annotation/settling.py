@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from itertools import combinations
 
 from django.db import IntegrityError, transaction
-from django.db.models import Count, Exists, OuterRef, Q, Subquery
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery
 
 from annotation.comparisons import Tiers, outcome
 from annotation.journal import record
 from annotation.models import Claim, Comparison, Completion, Gold, Kind, Queue, Task, TaskCompletion
+from annotation.standing import is_shut_out
 from annotation.tasks import add_tasks, find_queue
 from studio.models import Project, User
 
@@ -61,12 +62,18 @@ class Dispute:
         return next((c for c in self.adjudication.comparisons.all() if not c.is_withdrawn), None)
 
 
+def counted(project: Project | None = None) -> QuerySet[Comparison]:
+    """The judgements that say whether people disagree, as in `annotation.agreement`."""
+    away = is_shut_out(project or OuterRef("prompt__project"))
+    return Comparison.objects.filter(~away, withdrawn_at=None, surplus=False)
+
+
 def judged_tasks(project: Project, before: int | None = None, limit: int = WINDOW) -> list[int]:
     """Ids of the newest ranking tasks (below id `before`) that have two judgements or more.
 
     A walk back along the tasks that ends at `limit`: what it costs does not grow with the tasks behind.
     """
-    given = Comparison.objects.filter(task=OuterRef("pk"), withdrawn_at=None, surplus=False).order_by("pk")
+    given = counted(project).filter(task=OuterRef("pk")).order_by("pk")
     found = Task.objects.filter(
         ~Exists(Gold.objects.filter(task=OuterRef("pk"))),
         queue__in=list(project.queues.filter(kind=Kind.RANK).values_list("pk", flat=True)),
@@ -97,7 +104,7 @@ def measure(tasks: Sequence[int]) -> list[Measured]:
     rankings: dict[int, list[Tiers]] = defaultdict(list)
     facts: dict[int, tuple[str, bool]] = {}
     sent = Exists(Task.objects.filter(adjudicates=OuterRef("task")).exclude(status=Task.Status.WITHDRAWN))
-    rows = Comparison.objects.filter(task__in=tasks, withdrawn_at=None, surplus=False).order_by().annotate(sent=sent)
+    rows = counted().filter(task__in=tasks).order_by().annotate(sent=sent)
     for task, tiers, cluster, is_sent in rows.values_list("task", "tiers", "prompt__cluster", "sent"):
         rankings[task].append(tiers)
         facts[task] = (cluster, is_sent)
@@ -136,7 +143,7 @@ def disputes(measured: Sequence[Measured]) -> list[Dispute]:
     ids = [m.task for m in measured]
     tasks = Task.objects.filter(pk__in=ids).select_related("prompt", "queue").in_bulk()
     given: dict[int, list[Comparison]] = defaultdict(list)
-    rows = Comparison.objects.filter(task__in=ids, withdrawn_at=None, surplus=False).select_related("annotator")
+    rows = counted().filter(task__in=ids).select_related("annotator")
     for comparison in rows.order_by("id"):
         given[comparison.task_id].append(comparison)
     again = Task.objects.filter(adjudicates__in=ids).exclude(status=Task.Status.WITHDRAWN)

@@ -161,7 +161,7 @@ def _change(found: Standing, before: str, status: str, reason: str, by: User | N
     record(found.project_id, by, ACTS[Status(status)], person=found.user, reason=reason, before=before)
 
 
-def is_shut_out(project: Project) -> Exists:
+def is_shut_out(project: Project | OuterRef) -> Exists:
     """A condition on labels by their `annotator`: those who are excluded or took their consent back."""
     rows = Standing.objects.filter(project=project, user=OuterRef("annotator"))
     return Exists(rows.filter(Q(status=Status.EXCLUDED) | Q(consent_withdrawn_at__isnull=False)))

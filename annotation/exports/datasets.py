@@ -243,8 +243,9 @@ FORMATS = {
         Format(
             "label-studio", "Label Studio", "Tasks with annotations, and the labelling configuration: each ranking or "
             "demonstration as its maker gave it, at the revision that was frozen.",
-            "the order in which each person saw the answers (there all see the task's), flags, the split, and who made "
-            "what (it knows its own members only).",
+            "the order in which each person saw the answers (there all see the task's), the strength of all pairs "
+            "where an answer was not rankable or a larger ranking is among them, flags, the split, and who made what "
+            "(it knows its own members only).",
             label_studio.files, FROZEN,
         ),
     )

@@ -20,6 +20,12 @@ ROLES = (
     *CONVERSATIONS, "system", "answers", "tiers", "strength", "ratings", "flags", "rationale", "reasoning", "annotator",
     "seconds", "cluster", "tags", "reference", "split", "unrankable", "label", "text",
 )  # fmt: skip
+DOES_NOT_TRAIN = {
+    "withdrawn_at": "it was withdrawn",
+    "surplus": "it is surplus",
+    "gold": "it answers a gold item",
+    "review": "it belongs to a blind review",
+}
 # Other names that data sets give these columns.
 SYNONYMS = {
     "prompt": ("question", "instruction", "query", "input_text"),
@@ -50,10 +56,19 @@ def parse(value: Any, columns: Mapping[str, str]) -> Iterator[Item]:
     """The one item of a row; `columns` maps roles to the row's own column names. Raises ValueError with the reason."""
     if not isinstance(value, dict):
         raise ValueError("it is no object ({…}) with columns")
+    _refuse_what_does_not_train(value)
     row = {role: value[name] for role, name in columns.items() if value.get(name) not in (None, "")}
     for name in CONVERSATIONS:
         row[name] = _decoded(row.get(name))
     yield _item(row)
+
+
+def _refuse_what_does_not_train(value: Mapping[str, Any]) -> None:
+    """Rows of a studio's export of all labels, which has them too."""
+    if "comparison_id" in value or "demonstration_id" in value:
+        for name, what in DOES_NOT_TRAIN.items():
+            if value.get(name):
+                raise ValueError(f"where it comes from, {what}, which does not train: leave it out")
 
 
 def _decoded(value: Any) -> Any:
@@ -116,7 +131,7 @@ def _about_label(row: Mapping[str, Any]) -> dict[str, Any]:
 def _number(name: str, value: Any, low: float, high: float) -> float:
     try:
         number = float(value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"'{name}' must be a number") from error
     if not low <= number <= high:  # NaN too
         raise ValueError(f"'{name}' must be between {low:g} and {high:g}")
@@ -127,7 +142,9 @@ def _prompt(row: Mapping[str, Any]) -> Any:
     prompt = row["prompt"] if row["prompt"] is not None else row["messages"]
     if "system" not in row:
         return prompt
-    turns = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt or [])
+    turns = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+    if not isinstance(turns, list):
+        raise ValueError("'prompt' must be a text or a list of messages")
     return [{"role": "system", "content": row["system"]}, *turns]
 
 
@@ -200,10 +217,10 @@ def _ranking(row: Mapping[str, Any], more: dict[str, Any]) -> Item:
     more["ratings"] = {
         place: int(_number("ratings", rating, 1, 7)) for place, rating in _by_place(row, "ratings", count).items()
     }
-    more["flags"] = {
-        place: [text_of({"flags": flag}, "flags", 40) for flag in flags]
-        for place, flags in _by_place(row, "flags", count).items()
-    }
+    named = _by_place(row, "flags", count)
+    if not all(isinstance(flags, list) for flags in named.values()):
+        raise ValueError("'flags' must be a list with a list of names (or null) an answer")
+    more["flags"] = {place: [text_of({"flags": flag}, "flags", 40) for flag in flags] for place, flags in named.items()}
     if "strength" in row:
         more["strength"] = int(_number("strength", row["strength"], 1, 3))
     ranked = [_places(tier, count) for tier in tiers]

@@ -31,6 +31,7 @@ class Record:
     value: Any = None
     problem: str = ""
     split: str = ""  # which part of a dataset dictionary it stands in
+    ends: bool = False  # what stands behind it cannot be read: such a file is not for passing over bad rows
 
 
 def unit_of(path: Path) -> str:
@@ -91,8 +92,12 @@ def _first_character(file: BinaryIO) -> bytes:
 # JSON
 
 
+def _no_json(constant: str) -> str:
+    return f"{constant} is not JSON; leave the value out or write null"
+
+
 def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is not JSON; leave the value out or write null")
+    raise ValueError(_no_json(name))
 
 
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
@@ -104,7 +109,9 @@ def _read_lines(file: BinaryIO) -> Iterator[Record]:
         number += 1
         if len(line) > LONGEST_RECORD:
             yield Record(number, problem=f"it is longer than {LONGEST_RECORD / 1e6:.0f} MB; give one record a line")
-            return
+            while line and not line.endswith(b"\n"):
+                line = file.readline(LONGEST_RECORD)
+            continue
         if number == 1:
             line = line.removeprefix(b"\xef\xbb\xbf")
         if line.strip():
@@ -133,6 +140,8 @@ def _read_array(file: BinaryIO) -> Iterator[Record]:
     """The elements of one JSON array, decoded one after another as the text comes in."""
     text = io.TextIOWrapper(file, encoding="utf-8-sig")
     buffer, number, ended = "", 1, False
+    constants: list[str] = []  # such as NaN, in the element that is being decoded
+    decoder = json.JSONDecoder(parse_constant=constants.append)
     try:
         buffer = text.read(CHUNK)
         before = buffer.index("[") + 1
@@ -141,9 +150,13 @@ def _read_array(file: BinaryIO) -> Iterator[Record]:
             stripped = buffer.lstrip(" \t\r\n,")
             number, buffer = number + buffer.count("\n", 0, len(buffer) - len(stripped)), stripped
             if buffer.startswith("]"):
+                if _has_more(buffer[1:], text):
+                    problem = "something stands behind the end of the list: give one list, or one record a line"
+                    yield Record(number, problem=problem, ends=True)
                 return
+            constants.clear()
             try:
-                value, end = _DECODER.raw_decode(buffer)
+                value, end = decoder.raw_decode(buffer)
                 if end == len(buffer) and not ended:
                     raise json.JSONDecodeError("unfinished", buffer, end)  # a number may go on in the next chunk
             except json.JSONDecodeError as error:
@@ -151,18 +164,27 @@ def _read_array(file: BinaryIO) -> Iterator[Record]:
                 ended = not more
                 if ended:
                     at = number + buffer.count("\n", 0, error.pos)
-                    yield Record(at, problem=f"not valid JSON ({error.msg}); what stands behind it cannot be read")
+                    problem = f"not valid JSON ({error.msg}); what stands behind it cannot be read"
+                    yield Record(at, problem=problem, ends=True)
                     return
                 buffer += more
                 continue
-            yield Record(number, value)
+            yield Record(number, problem=_no_json(constants[0])) if constants else Record(number, value)
             number, buffer = number + buffer.count("\n", 0, end), buffer[end:]
     except UnicodeDecodeError:
-        yield Record(number, problem="not UTF-8 text from about here on; save the file as UTF-8")
+        yield Record(number, problem="not UTF-8 text from about here on; save the file as UTF-8", ends=True)
     except RecursionError:
-        yield Record(number, problem="the JSON is nested too deeply")
+        yield Record(number, problem="the JSON is nested too deeply", ends=True)
     except ValueError as error:
-        yield Record(number, problem=str(error))
+        yield Record(number, problem=str(error), ends=True)
+
+
+def _has_more(rest: str, text: io.TextIOWrapper) -> bool:
+    while rest:
+        if rest.strip():
+            return True
+        rest = text.read(CHUNK)
+    return bool(text.read(CHUNK).strip())
 
 
 # CSV
@@ -188,19 +210,29 @@ def _read_csv(path: Path) -> Iterator[Record]:
             reader = csv.reader(text, delimiter=delimiter_of(sample), strict=True)
             header = [name.strip() for name in next(reader, [])]
             if len(set(header)) != len(header) or not any(header):
-                yield Record(1, problem="the first line must name the columns, each once")
+                yield Record(1, problem="the first line must name the columns, each once", ends=True)
                 return
             number = reader.line_num + 1
-            for row in reader:
+            while True:
+                try:
+                    row = next(reader)
+                except StopIteration:
+                    return
+                except csv.Error as error:  # a row over several lines may have taken others in: where does it end?
+                    yield Record(number, problem=f"not valid CSV ({error})", ends=reader.line_num > number)
+                    if reader.line_num > number:
+                        return
+                    number = reader.line_num + 1
+                    continue
                 if len(row) == len(header):
                     yield Record(number, {k: v for k, v in zip(header, row, strict=True) if v != ""})
                 elif row:
                     yield Record(number, problem=f"it has {len(row)} columns, and the first line names {len(header)}")
                 number = reader.line_num + 1
         except UnicodeDecodeError:
-            yield Record(number, problem="not UTF-8 text from about here on; save the file as UTF-8")
+            yield Record(number, problem="not UTF-8 text from about here on; save the file as UTF-8", ends=True)
         except csv.Error as error:
-            yield Record(number, problem=f"not valid CSV ({error})")
+            yield Record(number, problem=f"not valid CSV ({error})", ends=True)
 
 
 # Parquet and Arrow

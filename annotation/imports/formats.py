@@ -70,18 +70,21 @@ class Parsed:
     items: list[Item] = field(default_factory=list)
     problem: str = ""
     split: str = ""
+    ends: bool = False  # nothing behind it can be read
 
 
 def parse_records(records: Iterator[Record], name: str, mapping: Columns) -> Iterator[Parsed]:
     parse = FORMATS[name].parse
     for record in records:
         if record.problem:
-            yield Parsed(record.number, problem=record.problem)
+            yield Parsed(record.number, problem=record.problem, ends=record.ends)
             continue
         try:
             yield Parsed(record.number, list(parse(record.value, mapping)), split=record.split)
         except ValueError as error:
             yield Parsed(record.number, problem=storable(str(error)))
+        except (TypeError, AttributeError, KeyError, OverflowError, RecursionError):
+            yield Parsed(record.number, problem="a value in it is of a kind that does not belong there")
 
 
 @dataclass

@@ -139,6 +139,10 @@ def about_prompt(row: Mapping[str, Any]) -> dict[str, Any]:
     if reference := row.get("reference"):
         if not isinstance(reference, dict):
             raise ValueError('\'reference\' must be an object, for example {"terms": ["append"]}')
+        try:
+            json.dumps(reference, allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ValueError("'reference' holds a value that JSON has not") from error
         said["reference"] = reference
     if split := row.get("split"):
         if split not in SPLITS:

@@ -29,6 +29,8 @@ def parse(value: Any, columns: Mapping[str, str]) -> Iterator[Item]:
     root = value["prompt"]
     if root.get("role") != "prompter":
         raise ValueError("the tree must begin with a message of the role 'prompter'")
+    if root.get("deleted") or root.get("review_result") is False:
+        raise ValueError("the tree's first message was deleted or refused in review")
     made = list(_below(root, [], 1))
     yield from made or [make_prompt(_with(root, []))]
 

@@ -113,6 +113,8 @@ def _write(batch: ImportBatch, writer: RowWriter, rows: list[Parsed]) -> None:
     bad = [row for row in rows if row.problem]
     if bad and not batch.options["skip_bad"]:
         raise BadRow(bad[0].number, bad[0].problem)
+    if end := next((row for row in bad if row.ends), None):
+        raise BadRow(end.number, f"{end.problem}. It cannot be passed over: what stands behind it would be lost")
     for attempt in range(ATTEMPTS):
         held = batch.heartbeat_at, batch.rows_done, batch.counts
         try:

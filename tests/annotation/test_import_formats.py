@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
+from annotation.imports import containers
 from annotation.imports.containers import count_records, delimiter_of, read_records
 from annotation.imports.formats import FORMATS, parse_records, sample
 from annotation.imports.items import Item
@@ -113,6 +114,12 @@ class TestColumns:
             ({"prompt": "Q?", "answers": ["a", "b"], "tiers": [[0]]}, "the ranking must give each answer one place"),
             ({"prompt": "Q?", "answers": ["a", "b"], "tiers": [[0], [2]]}, "whole numbers from 0 to 1"),
             ({"prompt": "Q?", "chosen": "A", "rejected": "B", "strength": "huge"}, "'strength' must be a number"),
+            ({"prompt": "Q?", "completion": "A", "seconds": 10**400}, "'seconds' must be a number"),
+            ({"prompt": 5, "completion": "A", "system": "s"}, "'prompt' must be a text or a list of messages"),
+            ({"prompt": "Q?", "answers": ["a", "b"], "tiers": [[0], [1]], "flags": ["harmful", None]}, "'flags' must"),
+            ({"prompt": "Q?", "answers": ["a", "b"], "tiers": [[0], [1]], "flags": [1, None]}, "'flags' must be"),
+            ({"prompt": "Q?", "completion": "A", "demonstration_id": 4, "withdrawn_at": "2026-01-01"}, "was withdrawn"),
+            ({"prompt": "Q?", "chosen": "A", "rejected": "B", "comparison_id": 4, "gold": True}, "answers a gold item"),
             ([1], "it is no object"),
             ({"chosen": USER + answer("A"), "rejected": [{"role": "user", "content": "Other?"}] + answer("B")},
              "differ before the last message"),
@@ -297,3 +304,50 @@ class TestPublishedFormats:
 
     def test_every_format_shows_an_example(self):
         assert all(f.title and f.makes and f.example for f in FORMATS.values())
+
+
+class TestBehindABadPlace:
+    """What stands behind a bad place is read on, or the file says that it cannot be."""
+
+    def records(self, path, text) -> list[tuple[object, bool]]:
+        path.write_bytes(text.encode() if isinstance(text, str) else text)
+        return [(record.problem or record.value, record.ends) for record in read_records(path)]
+
+    def test_an_overlong_line(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(containers, "LONGEST_RECORD", 30)
+        found = self.records(tmp_path / "p.jsonl", '{"a": 1}\n{"a": "' + "x" * 100 + '"}\n{"a": 2}\n')
+        assert [found[0][0], found[2][0]] == [{"a": 1}, {"a": 2}] and "is longer than" in found[1][0]
+        assert not any(ends for _, ends in found)
+
+    def test_a_row_of_a_table(self, tmp_path):
+        found = self.records(tmp_path / "p.csv", 'prompt,completion\nq1,a1\nq2,"Hello" he said\nq3,a3\n')
+        assert [found[0][0]["prompt"], found[2][0]["prompt"]] == ["q1", "q3"]
+        assert "not valid CSV" in found[1][0] and not found[1][1] and len(found) == 3
+
+    def test_an_open_quote_takes_in_what_follows(self, tmp_path):
+        found = self.records(tmp_path / "p.csv", 'prompt,completion\nq1,a1\nq2,"open\nq3,a3\n')
+        assert len(found) == 2 and found[1][1]
+
+    def test_a_constant_in_a_list(self, tmp_path):
+        found = self.records(tmp_path / "p.json", '[{"a": 1}, {"a": NaN}, {"a": 3}]')
+        assert [value for value, _ in found] == [
+            {"a": 1}, "NaN is not JSON; leave the value out or write null", {"a": 3}
+        ]  # fmt: skip
+
+    @pytest.mark.parametrize("tail", [' [{"a": 2}]', "\n\n{}", "x"])
+    def test_something_behind_a_list(self, tmp_path, tail):
+        found = self.records(tmp_path / "p.json", '[{"a": 1}]' + tail)
+        assert found[0] == ({"a": 1}, False) and "behind the end" in found[1][0] and found[1][1]
+        assert self.records(tmp_path / "p.json", '[{"a": 1}]  \n \n') == [({"a": 1}, False)]
+
+
+def test_a_tree_whose_first_message_was_deleted(tmp_path):
+    tree = {"message_tree_id": "1", "prompt": {"text": "Q?", "role": "prompter", "deleted": True, "replies": []}}
+    items, problems = read(write(tmp_path / "t.jsonl", tree), "open_assistant", {})
+    assert items == [] and "was deleted" in problems[0][1]
+
+
+def test_a_value_of_another_kind_is_a_bad_row(tmp_path):
+    root = {"text": "Q?", "role": "prompter", "replies": [{"text": "A", "role": ["x"]}]}
+    items, problems = read(write(tmp_path / "t.jsonl", {"message_tree_id": "1", "prompt": root}), "open_assistant", {})
+    assert items == [] and len(problems) == 1

@@ -134,6 +134,12 @@ class TestBadRows:
         assert (first, second) == (2, 3)
         assert "not valid JSON" in reason and "'split' must be" in other
 
+    def test_what_would_take_the_rest_of_the_file_with_it_is_not_passed_over(self, project, engineer):
+        lists = [json.dumps([pair(1)]), json.dumps([pair(2)])]
+        batch = bring_in(project, engineer, *lists, name="pairs.json", skip_bad=True)
+        assert batch.status == "failed" and "what stands behind it would be lost" in batch.error
+        assert left() == (0, 0, 0, 0)
+
     def test_a_reason_quotes_nothing_that_no_database_holds(self, project, engineer):
         batch = bring_in(project, engineer, pair(1, split="te\0st\ud800"), pair(2), skip_bad=True)
         ((_, reason),) = batch.counts["skipped_rows"]

@@ -19,7 +19,7 @@ from annotation.settling import (
     send_to_adjudication,
     slices,
 )
-from annotation.standing import MayNotWork
+from annotation.standing import MayNotWork, set_standing
 from annotation.submit import submit_ranking
 from annotation.withdraw import withdraw
 from studio.models import Membership, Role
@@ -150,3 +150,9 @@ def test_whoever_is_no_expert_any_more_does_not_read_what_others_said(
     assert call(engineer, "POST", f"/claims/{claim.pk}/submit", body, **{"Idempotency-Key": "k"}).status_code == 403
     assert waiting_for([task.queue], engineer) == {task.queue_id: 1}  # what was begun; nothing new
     assert claim_next(task.queue, owner) is None  # it is held until the lease ends
+
+
+def test_those_who_are_shut_out_do_not_disagree(disputed, project, annotator, engineer):
+    assert judged_tasks(project)
+    set_standing(project, annotator, "excluded", "Random answers.", engineer)
+    assert judged_tasks(project) == [] and measure([disputed.tasks.first().pk]) == []
