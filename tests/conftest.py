@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from django.test import Client
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from studio.models import Guideline, Membership, Project, Role, User
 from tests.workers import workers  # noqa: F401  (fixture)
@@ -17,6 +19,10 @@ from tests.workers import workers  # noqa: F401  (fixture)
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
     from pytest_django.live_server_helper import LiveServer
+
+# No test fails because the machine is busy.
+hypothesis_settings.register_profile("studio", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("studio")
 
 
 @pytest.fixture
