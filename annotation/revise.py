@@ -35,11 +35,12 @@ def why_not_reopened(claim: Claim, user: User) -> str:
         return "Others have finished this task since. You can still change your answer."
     if claim.task.review and claim.task.review.status == Review.Status.CLOSED:
         return "Its review is closed."
-    if claim.task.adjudications.exclude(status=Task.Status.WITHDRAWN).exists():
+    ranks = claim.task.kind != Kind.DEMONSTRATE  # only rankings are settled, or have a right answer
+    if ranks and claim.task.adjudications.exclude(status=Task.Status.WITHDRAWN).exists():
         return "The task's judgements differ and are being settled. You can still change your answer."
     if has_no_consent(claim.project_id, user):
         return "You have withdrawn your consent to the use of your work, so no work is given to you."
-    if _was_told(claim):
+    if ranks and _was_told(claim):
         return "You have been shown the right order, so your answer stands."
     if label_of(claim).is_withdrawn:
         return "It has been withdrawn."

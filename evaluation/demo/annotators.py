@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -47,10 +47,18 @@ class Client:
             done()
 
     def file_failure(self, project: str, name: str, completion: int, correction: str, reasoning: str) -> None:
-        classes = self._get(f"/projects/{project}/failure-classes")
-        class_id = next(c["id"] for c in classes if c["name"] == name)
+        class_id = next(
+            each["id"] for each in self._pages(f"/projects/{project}/failure-classes") if each["name"] == name
+        )
         body = {"completion": completion, "correction": correction, "reasoning": reasoning}
         self._post(f"/failure-classes/{class_id}/examples", body)
+
+    def _pages(self, path: str) -> Iterator[dict[str, Any]]:
+        after: int | None = 0
+        while after is not None:
+            page = self._get(path, after=str(after))
+            yield from page["items"]
+            after = page["next"]
 
     def _get(self, path: str, **params: str) -> Any:
         response = self.http.get(path, params=params)

@@ -70,11 +70,11 @@ def test_a_trial_round_tells_how_one_did(page_for, item, owner, assert_accessibl
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (390, "dark")])
-def test_the_room_is_accessible(page_for, item, engineer, owner, assert_accessible, width, scheme):
+def test_the_room_is_accessible(page_for, item, owner, assert_accessible, width, scheme):
     queue = Queue.objects.get(pk=item.task.queue_id)
     claim = gold.next_gold(queue, owner)
     submit_ranking(claim, [["a"], ["b"], ["c"]])
-    page = page_for(engineer, width=width, scheme=scheme)
+    page = page_for(owner, width=width, scheme=scheme)
     task = Task.objects.filter(gold=None).first()
     for path in ("", f"people/{owner.pk}/", "gold/", f"gold/{item.pk}/", f"gold/of/{task.pk}/", "me/"):
         page.goto(f"{URL}quality/{path}")
