@@ -104,16 +104,17 @@ def standing_of(project: Project, user: User) -> Standing:
 
 
 @transaction.atomic
-def set_standing(project: Project, user: User, status: str, reason: str, by: User | None) -> Standing:
+def set_standing(project: Project, user: User, status: str, reason: str, by: User) -> Standing:
     """A lead's decision about a person, in either direction. Raises ValueError for bad input or no change."""
     reason = reason.replace("\0", "").strip()[:300]
     if status not in Status.values:
         raise ValueError("Choose what to do: warn, pause, exclude or reactivate.")
     if status != Status.ACTIVE and not reason:
         raise ValueError("Give a reason: the person reads it.")
-    if not Membership.objects.filter(project=project, user=user).exists():
+    roles = dict(Membership.objects.filter(project=project, user__in=[user, by]).values_list("user", "role"))
+    if user.pk not in roles:
         raise ValueError(f"{user.username} is not a member of this project.")
-    if by and not may_judge(project, user, by):
+    if not may_judge(roles[user.pk], roles.get(by.pk, "")):
         raise ValueError(f"{user.username} owns this project: only an owner decides about an owner.")
     found = _row(project, user)
     before = found.status
@@ -123,10 +124,9 @@ def set_standing(project: Project, user: User, status: str, reason: str, by: Use
     return found
 
 
-def may_judge(project: Project, user: User, by: User) -> bool:
-    """Whether `by`, who leads, may change where this person stands: what owners may do, engineers do not take away."""
-    owners = set(Membership.objects.filter(project=project, role=Role.OWNER).values_list("user", flat=True))
-    return user.pk not in owners or by.pk in owners
+def may_judge(role: str, by: str) -> bool:
+    """Whether a lead of the role `by` may change where a member of this role stands: owners only by owners."""
+    return role != Role.OWNER or by == Role.OWNER
 
 
 @transaction.atomic

@@ -77,7 +77,8 @@ def habit_rows(habits: Habits, everybody: Habits | None) -> list[dict[str, Any]]
 def person(request: HttpRequest, project: Project, user_id: int) -> HttpResponse:
     user = _find_person(project, user_id)
     found = portrait(project, user)
-    is_judged = found.person.membership and may_judge(project, user, request.user)
+    theirs = found.person.membership
+    is_judged = theirs and may_judge(theirs.role, request.membership.role)
     context = {
         "results": found.gold[:GOLD_SHOWN],
         "decisions": [(entry, facts(entry)) for entry in decisions_about(project, user)],
