@@ -85,9 +85,9 @@ def waiting_for(queues: Iterable[Queue], annotator: User) -> dict[int, int]:
     queues = list(queues)
     projects = {queue.project_id for queue in queues}
     member = Membership.objects.filter(user=annotator, project__in=projects)
-    roles = {project: (role, skills) for project, role, skills in member.values_list("project", "role", "skills")}
-    skills = {project: skills for project, (_, skills) in roles.items()}
-    experts = {project for project, (role, _) in roles.items() if role in EXPERTS}
+    memberships = list(member.values_list("project", "role", "skills"))
+    skills = {project: known for project, _, known in memberships}
+    experts = {project for project, role, _ in memberships if role in EXPERTS}
     mine = Claim.objects.filter(task=OuterRef("task"), annotator=annotator)
     closed = mine.filter(Q(status__in=[Claim.Status.LIVE, Claim.Status.SUBMITTED]) | Q(skip__in=NOT_AGAIN))
     free = Slot.objects.filter(_for_person(annotator, skills), queue=OuterRef("pk"), status=Slot.Status.FREE)

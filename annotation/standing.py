@@ -21,6 +21,9 @@ ACTS = {
 }  # fmt: skip
 
 
+EXPERTS_SETTLE = "Disagreements are settled by subject-matter experts and engineers."
+
+
 class MayNotWork(ValueError):
     """Why this person gets nothing from this queue, in a sentence for them."""
 
@@ -33,7 +36,7 @@ def check_may_work(queue: Queue, user: User, desk: Desk | None = None) -> None:
     if desk.no_consent:
         raise MayNotWork("You have withdrawn your consent to the use of your work, so no work is given to you.")
     if queue.kind == Kind.ADJUDICATE and desk.role not in EXPERTS:
-        raise MayNotWork("Disagreements are settled by subject-matter experts and engineers.")
+        raise MayNotWork(EXPERTS_SETTLE)
     if desk.is_reserved and not desk.is_named:
         raise MayNotWork(f"The queue '{queue.name}' is kept for other people.")
     if queue.skill and queue.skill not in desk.skills:
@@ -114,7 +117,7 @@ def set_standing(project: Project, user: User, status: str, reason: str, by: Use
     roles = dict(Membership.objects.filter(project=project, user__in=[user, by]).values_list("user", "role"))
     if user.pk not in roles:
         raise ValueError(f"{user.username} is not a member of this project.")
-    if not may_judge(roles[user.pk], roles.get(by.pk, "")):
+    if not may_decide_about(roles[user.pk], roles.get(by.pk, "")):
         raise ValueError(f"{user.username} owns this project: only an owner decides about an owner.")
     found = _row(project, user)
     before = found.status
@@ -124,7 +127,7 @@ def set_standing(project: Project, user: User, status: str, reason: str, by: Use
     return found
 
 
-def may_judge(role: str, by: str) -> bool:
+def may_decide_about(role: str, by: str) -> bool:
     """Whether a lead of the role `by` may change where a member of this role stands: owners only by owners."""
     return role != Role.OWNER or by == Role.OWNER
 

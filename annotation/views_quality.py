@@ -11,7 +11,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from annotation.models import Standing
 from annotation.people import Portrait, board, decisions_about, find_person, portrait, trials
-from annotation.standing import let_repeat_trial, may_judge, set_standing
+from annotation.standing import let_repeat_trial, may_decide_about, set_standing
 from annotation.statistics.habits import Habits, differs
 from annotation.statistics.intervals import Interval
 from annotation.views_journal import facts
@@ -78,7 +78,7 @@ def person(request: HttpRequest, project: Project, user_id: int) -> HttpResponse
     user = _find_person(project, user_id)
     found = portrait(project, user)
     theirs = found.person.membership
-    is_judged = theirs and may_judge(theirs.role, request.membership.role)
+    is_judged = theirs and may_decide_about(theirs.role, request.membership.role)
     context = {
         "results": found.gold[:GOLD_SHOWN],
         "decisions": [(entry, facts(entry)) for entry in decisions_about(project, user)],

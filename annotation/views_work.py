@@ -23,6 +23,7 @@ from annotation.near_duplicates import nearest
 from annotation.progress import MANY, waiting_for
 from annotation.revise import reopen, revise
 from annotation.settling import earlier_judgements
+from annotation.standing import EXPERTS_SETTLE
 from annotation.views import next_task
 from annotation.views_failures import file_answer
 from studio.access import EXPERTS, may, member_required
@@ -66,7 +67,7 @@ def own_claim(request: HttpRequest, project: Project, claim_id: int) -> Claim:
     claims = Claim.objects.select_related(*related)
     claim = get_object_or_404(claims, pk=claim_id, annotator=request.user, project=project)
     if claim.task.kind == Kind.ADJUDICATE and not may(request.membership, EXPERTS):  # any more
-        raise PermissionDenied("Disagreements are settled by subject-matter experts and engineers.")
+        raise PermissionDenied(EXPERTS_SETTLE)
     return claim
 
 

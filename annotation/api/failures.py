@@ -45,14 +45,7 @@ def list_failure_classes(request: HttpRequest, slug: Text, page: Query[PageIn]) 
     found = FailureClass.objects.filter(project=member(request, slug).project)
     standing = Q(examples__withdrawn_at=None)
     classes, after = page.cut(found.annotate(examples_standing=Count("examples", filter=standing)))
-    items = [
-        {
-            "id": each.pk, "name": each.name, "description": each.description, "severity": each.severity,
-            "examples": each.examples_standing,
-        }
-        for each in classes
-    ]  # fmt: skip
-    return {"items": items, "next": after}
+    return {"items": [FailureClassOut.of(each, each.examples_standing) for each in classes], "next": after}
 
 
 @router.post("/projects/{slug}/failure-classes", auth=WORK, response={201: FailureClassOut, **REFUSED})
@@ -60,9 +53,7 @@ def add_failure_class(request: HttpRequest, slug: Text, body: FailureClassIn) ->
     """A new failure class. For SMEs and engineers."""
     project = member(request, slug, EXPERTS).project
     made = failures.add_class(project, body.name, request.user, description=body.description, severity=body.severity)
-    return 201, {
-        "id": made.pk, "name": made.name, "description": made.description, "severity": made.severity, "examples": 0,
-    }  # fmt: skip
+    return 201, FailureClassOut.of(made, 0)
 
 
 @router.get("/failure-classes/{class_id}", auth=READ_OR_WORK, response={200: FailureClassDetail, **REFUSED})

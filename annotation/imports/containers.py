@@ -180,11 +180,11 @@ def _read_array(file: BinaryIO) -> Iterator[Record]:
 
 
 def _has_more(rest: str, text: io.TextIOWrapper) -> bool:
-    while rest:
-        if rest.strip():
-            return True
+    while not rest.strip():
         rest = text.read(CHUNK)
-    return bool(text.read(CHUNK).strip())
+        if not rest:
+            return False
+    return True
 
 
 # CSV
@@ -219,8 +219,9 @@ def _read_csv(path: Path) -> Iterator[Record]:
                 except StopIteration:
                     return
                 except csv.Error as error:  # a row over several lines may have taken others in: where does it end?
-                    yield Record(number, problem=f"not valid CSV ({error})", ends=reader.line_num > number)
-                    if reader.line_num > number:
+                    ends = reader.line_num > number
+                    yield Record(number, problem=f"not valid CSV ({error})", ends=ends)
+                    if ends:
                         return
                     number = reader.line_num + 1
                     continue

@@ -29,10 +29,14 @@ def parse(value: Any, columns: Mapping[str, str]) -> Iterator[Item]:
     root = value["prompt"]
     if root.get("role") != "prompter":
         raise ValueError("the tree must begin with a message of the role 'prompter'")
-    if root.get("deleted") or root.get("review_result") is False:
+    if not _stands(root):
         raise ValueError("the tree's first message was deleted or refused in review")
     made = list(_below(root, [], 1))
     yield from made or [make_prompt(_with(root, []))]
+
+
+def _stands(node: Mapping[str, Any]) -> bool:
+    return not node.get("deleted") and node.get("review_result") is not False
 
 
 def _with(node: Mapping[str, Any], before: list[dict[str, str]]) -> list[dict[str, str]]:
@@ -49,7 +53,7 @@ def _below(node: Mapping[str, Any], before: list[dict[str, str]], depth: int) ->
     replies = node.get("replies") or []
     if not isinstance(replies, list) or not all(isinstance(reply, dict) for reply in replies):
         raise ValueError("'replies' must be a list of messages")
-    kept = [r for r in replies if not r.get("deleted") and r.get("review_result") is not False]
+    kept = [reply for reply in replies if _stands(reply)]
     if node["role"] == "prompter":
         if any(reply.get("role") != "assistant" for reply in kept):
             raise ValueError("a prompter's message is answered by the assistant only")

@@ -340,6 +340,10 @@ class TestBehindABadPlace:
         assert found[0] == ({"a": 1}, False) and "behind the end" in found[1][0] and found[1][1]
         assert self.records(tmp_path / "p.json", '[{"a": 1}]  \n \n') == [({"a": 1}, False)]
 
+    def test_something_far_behind_a_list(self, tmp_path):
+        found = self.records(tmp_path / "p.json", '[{"a": 1}]' + " " * 3 * containers.CHUNK + "x")
+        assert len(found) == 2 and found[1][1]
+
 
 def test_a_tree_whose_first_message_was_deleted(tmp_path):
     tree = {"message_tree_id": "1", "prompt": {"text": "Q?", "role": "prompter", "deleted": True, "replies": []}}

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from ninja import Field, Schema
 
 from annotation.aggregation import PRIOR
-from annotation.api.schemas.shared import Body, Text
+from annotation.api.schemas.shared import Body, Page, Text
 
 
 class ImportOut(Schema):
@@ -31,14 +31,12 @@ class DatasetOut(Schema):
     created_at: datetime
 
 
-class ImportPage(Schema):
+class ImportPage(Page):
     items: list[ImportOut]
-    next: int | None = Field(..., description="Send it as `after` for the next page; null on the last.")
 
 
-class DatasetPage(Schema):
+class DatasetPage(Page):
     items: list[DatasetOut]
-    next: int | None = Field(..., description="Send it as `after` for the next page; null on the last.")
 
 
 class ImportOptions(Schema):

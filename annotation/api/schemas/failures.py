@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from ninja import Field, Schema
 
-from annotation.api.schemas.shared import Body, Id, Text
+from annotation.api.schemas.shared import Body, Id, Page, Text
 from annotation.failures import SUGGESTED
 from annotation.models import FailureClass, FailureExample, FailureMerge, FailureStatus
 from annotation.submit import LONGEST
@@ -20,10 +20,15 @@ class FailureClassOut(Schema):
     severity: int
     examples: int
 
+    @classmethod
+    def of(cls, found: FailureClass, examples: int) -> FailureClassOut:
+        return cls(
+            id=found.pk, name=found.name, description=found.description, severity=found.severity, examples=examples
+        )
 
-class FailureClassPage(Schema):
+
+class FailureClassPage(Page):
     items: list[FailureClassOut]
-    next: int | None = Field(..., description="Send it as `after` for the next page; null on the last.")
 
 
 class FailureClassIn(Body):
@@ -155,6 +160,5 @@ class MadeLabelOut(Schema):
     label: int = Field(..., description="Id of the demonstration or comparison.")
 
 
-class ExamplePage(Schema):
+class ExamplePage(Page):
     items: list[FiledExampleOut]
-    next: int | None = Field(..., description="Send it as `after` for the next page; null on the last.")

@@ -7,7 +7,7 @@ from typing import Any
 
 from ninja import Field, Schema
 
-from annotation.api.schemas.shared import Body, Id, IntervalOut, Text
+from annotation.api.schemas.shared import Body, Id, IntervalOut, Page, Text
 from annotation.gold_items import Candidate, rate
 from annotation.models import GoldResult
 from annotation.submit import LONGEST
@@ -50,9 +50,8 @@ class GoldOut(Schema):
         }
 
 
-class GoldPage(Schema):
+class GoldPage(Page):
     items: list[GoldOut]
-    next: int | None = Field(..., description="Send it as `after` for the next page; null on the last.")
 
 
 class GoldResultOut(Schema):

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from ninja import Field, Schema
 
-from annotation.api.schemas.shared import Id, Text
+from annotation.api.schemas.shared import Id, Page, Text
 from annotation.journal import FIRST_DAY, LAST_DAY
 
 
@@ -31,6 +31,5 @@ class JournalEntryOut(Schema):
     detail: dict[str, Any]
 
 
-class JournalPage(Schema):
+class JournalPage(Page):
     items: list[JournalEntryOut]
-    next: int | None = Field(..., description="Send it as `after` for the next page; null on the last.")

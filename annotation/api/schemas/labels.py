@@ -7,6 +7,7 @@ from typing import Any
 
 from ninja import Field, Schema
 
+from annotation.api.schemas.shared import Page
 from annotation.models import Comparison, Demonstration
 from studio.runs.models import Artifact
 
@@ -66,14 +67,12 @@ class DemonstrationOut(LabelBase):
         return cls(**_label_base(label), text=label.completion.text, reasoning=label.reasoning)
 
 
-class ComparisonPage(Schema):
+class ComparisonPage(Page):
     items: list[ComparisonOut]
-    next: int | None = Field(..., description="Send it as `after` for the next page; null on the last.")
 
 
-class DemonstrationPage(Schema):
+class DemonstrationPage(Page):
     items: list[DemonstrationOut]
-    next: int | None = Field(..., description="Send it as `after` for the next page; null on the last.")
 
 
 def _label_base(label: Demonstration | Comparison) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from ninja import Field, Schema
 
-from annotation.api.schemas.shared import Body, Id, Text
+from annotation.api.schemas.shared import Body, Id, Page, Text
 from annotation.probe import MOST_WANTED
 from annotation.submit import LONGEST
 
@@ -48,9 +48,8 @@ class ProbeOut(Schema):
         )
 
 
-class ProbePage(Schema):
+class ProbePage(Page):
     items: list[ProbeOut]
-    next: int | None = Field(..., description="Send it as `after` for the next page; null on the last.")
 
 
 class ConcludeIn(Body):

@@ -7,7 +7,7 @@ from typing import Literal
 
 from ninja import Field, Schema
 
-from annotation.api.schemas.shared import Body, Id, Text
+from annotation.api.schemas.shared import Body, Id, Page, Text
 from annotation.models import Queue, Task
 from annotation.progress import Progress
 
@@ -74,9 +74,8 @@ class TaskOut(Schema):
         )
 
 
-class TaskPage(Schema):
+class TaskPage(Page):
     items: list[TaskOut]
-    next: int | None = Field(..., description="Send it as `after` for the next page; null on the last.")
 
 
 class QueueIn(QueueSettings, Body):

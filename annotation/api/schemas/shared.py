@@ -47,6 +47,12 @@ class PageIn(Schema):
         return found, found[-1].pk if len(found) == self.limit else None
 
 
+class Page(Schema):
+    """The `items` of a page that `PageIn` asked for, which each page names with their type, and what follows it."""
+
+    next: int | None = Field(..., description="Send it as `after` for the next page; null on the last.")
+
+
 class ReasonIn(Body):
     reason: Text = Field(..., min_length=1, max_length=300)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from ninja import Field, Schema
 
-from annotation.api.schemas.shared import Body, Id, Text
+from annotation.api.schemas.shared import Body, Id, Page, Text
 from annotation.models import VendorBatch
 from annotation.vendors import LARGEST_GOLD_RATE, MOST_PLACES
 
@@ -55,9 +55,8 @@ class VendorBatchOut(Schema):
         )
 
 
-class VendorBatchPage(Schema):
+class VendorBatchPage(Page):
     items: list[VendorBatchOut]
-    next: int | None = Field(..., description="Send it as `after` for the next page; null on the last.")
 
 
 class NoteIn(Body):
